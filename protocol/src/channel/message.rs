@@ -1,0 +1,176 @@
+//! Everything said in text, `PREFIX::payload`, and its codec.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    control::{Ack, Bye, Command, Drive, Estop, Hello, LeaseRequest, LeaseState, Notice},
+    files::{
+        FileEntries, FileError, FileGet, FileList, TransferAccept, TransferCancel, TransferDone,
+        TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
+    },
+};
+
+/// A text message between two of our own ends. Payloads are one JSON object each.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// Who I am and what I can do.
+    Hello(Box<Hello>),
+    /// Do something once.
+    Command(Command),
+    /// How it ended.
+    Ack(Ack),
+    /// Towards the worker: who drives?
+    LeaseRequest(LeaseRequest),
+    /// From the worker: who drives.
+    LeaseState(LeaseState),
+    /// Stop everything, or let it move again.
+    Estop(Estop),
+    /// What the machine shall do right now.
+    Drive(Drive),
+    /// The machine's state, an object with units in its schema.
+    Telemetry(Value),
+    /// Something people should know.
+    Notice(Notice),
+    /// I go now.
+    Bye(Bye),
+    /// What is in this folder?
+    FileList(FileList),
+    /// This is.
+    FileEntries(FileEntries),
+    /// Offer me this file.
+    FileGet(FileGet),
+    /// I cannot.
+    FileError(FileError),
+    /// I have a file for you.
+    TransferOffer(TransferOffer),
+    /// Send it.
+    TransferAccept(TransferAccept),
+    /// This much is safe.
+    TransferProgress(TransferProgress),
+    /// That was all.
+    TransferEnd(TransferEnd),
+    /// It arrived whole.
+    TransferDone(TransferDone),
+    /// I do not want it.
+    TransferRefuse(TransferRefuse),
+    /// I stop sending.
+    TransferCancel(TransferCancel),
+    /// A prefix that this version does not know; existing clients speak many.
+    Unknown {
+        /// The word before the first `::`, or the whole text where there is none.
+        prefix: String,
+        /// What follows.
+        payload: String,
+    },
+}
+
+/// A message of a known prefix has a payload of the wrong shape.
+#[derive(Debug, thiserror::Error)]
+#[error("{prefix}:: has a payload that does not fit: {source}")]
+pub struct MessageError {
+    /// Which.
+    pub prefix: &'static str,
+    /// What does not fit, and where.
+    pub source: serde_json::Error,
+}
+
+const HELLO: &str = "HELLO";
+const COMMAND: &str = "COMMAND";
+const ACK: &str = "ACK";
+const CONTROL_LEASE: &str = "CONTROL_LEASE";
+const ESTOP: &str = "ESTOP";
+const DRIVE: &str = "DRIVE";
+const TELEMETRY: &str = "TELEMETRY";
+const NOTICE: &str = "NOTICE";
+const BYE: &str = "BYE";
+const FILE_LIST: &str = "FILE_LIST";
+const FILE_ENTRIES: &str = "FILE_ENTRIES";
+const FILE_GET: &str = "FILE_GET";
+const FILE_ERROR: &str = "FILE_ERROR";
+const TRANSFER_OFFER: &str = "TRANSFER_OFFER";
+const TRANSFER_ACCEPT: &str = "TRANSFER_ACCEPT";
+const TRANSFER_PROGRESS: &str = "TRANSFER_PROGRESS";
+const TRANSFER_END: &str = "TRANSFER_END";
+const TRANSFER_DONE: &str = "TRANSFER_DONE";
+const TRANSFER_REFUSE: &str = "TRANSFER_REFUSE";
+const TRANSFER_CANCEL: &str = "TRANSFER_CANCEL";
+
+impl Message {
+    /// The text frame.
+    pub fn encode(&self) -> String {
+        match self {
+            Self::Hello(p) => framed(HELLO, p),
+            Self::Command(p) => framed(COMMAND, p),
+            Self::Ack(p) => framed(ACK, p),
+            Self::LeaseRequest(p) => framed(CONTROL_LEASE, p),
+            Self::LeaseState(p) => framed(CONTROL_LEASE, p),
+            Self::Estop(p) => framed(ESTOP, p),
+            Self::Drive(p) => framed(DRIVE, p),
+            Self::Telemetry(p) => framed(TELEMETRY, p),
+            Self::Notice(p) => framed(NOTICE, p),
+            Self::Bye(p) => framed(BYE, p),
+            Self::FileList(p) => framed(FILE_LIST, p),
+            Self::FileEntries(p) => framed(FILE_ENTRIES, p),
+            Self::FileGet(p) => framed(FILE_GET, p),
+            Self::FileError(p) => framed(FILE_ERROR, p),
+            Self::TransferOffer(p) => framed(TRANSFER_OFFER, p),
+            Self::TransferAccept(p) => framed(TRANSFER_ACCEPT, p),
+            Self::TransferProgress(p) => framed(TRANSFER_PROGRESS, p),
+            Self::TransferEnd(p) => framed(TRANSFER_END, p),
+            Self::TransferDone(p) => framed(TRANSFER_DONE, p),
+            Self::TransferRefuse(p) => framed(TRANSFER_REFUSE, p),
+            Self::TransferCancel(p) => framed(TRANSFER_CANCEL, p),
+            Self::Unknown { prefix, payload } if payload.is_empty() => prefix.clone(),
+            Self::Unknown { prefix, payload } => format!("{prefix}::{payload}"),
+        }
+    }
+
+    /// Reads a text frame. A prefix that is not known is no error.
+    pub fn decode(text: &str) -> Result<Self, MessageError> {
+        let (prefix, payload) = text.split_once("::").unwrap_or((text, ""));
+        Ok(match prefix {
+            HELLO => Self::Hello(Box::new(parsed(HELLO, payload)?)),
+            COMMAND => Self::Command(parsed(COMMAND, payload)?),
+            ACK => Self::Ack(parsed(ACK, payload)?),
+            // The two directions share a prefix; only a request has an `action`.
+            CONTROL_LEASE => match parsed::<LeaseWord>(CONTROL_LEASE, payload)? {
+                LeaseWord::Request(request) => Self::LeaseRequest(request),
+                LeaseWord::State(state) => Self::LeaseState(state),
+            },
+            ESTOP => Self::Estop(parsed(ESTOP, payload)?),
+            DRIVE => Self::Drive(parsed(DRIVE, payload)?),
+            TELEMETRY => Self::Telemetry(parsed(TELEMETRY, payload)?),
+            NOTICE => Self::Notice(parsed(NOTICE, payload)?),
+            BYE => Self::Bye(parsed(BYE, payload)?),
+            FILE_LIST => Self::FileList(parsed(FILE_LIST, payload)?),
+            FILE_ENTRIES => Self::FileEntries(parsed(FILE_ENTRIES, payload)?),
+            FILE_GET => Self::FileGet(parsed(FILE_GET, payload)?),
+            FILE_ERROR => Self::FileError(parsed(FILE_ERROR, payload)?),
+            TRANSFER_OFFER => Self::TransferOffer(parsed(TRANSFER_OFFER, payload)?),
+            TRANSFER_ACCEPT => Self::TransferAccept(parsed(TRANSFER_ACCEPT, payload)?),
+            TRANSFER_PROGRESS => Self::TransferProgress(parsed(TRANSFER_PROGRESS, payload)?),
+            TRANSFER_END => Self::TransferEnd(parsed(TRANSFER_END, payload)?),
+            TRANSFER_DONE => Self::TransferDone(parsed(TRANSFER_DONE, payload)?),
+            TRANSFER_REFUSE => Self::TransferRefuse(parsed(TRANSFER_REFUSE, payload)?),
+            TRANSFER_CANCEL => Self::TransferCancel(parsed(TRANSFER_CANCEL, payload)?),
+            _ => Self::Unknown { prefix: prefix.to_owned(), payload: payload.to_owned() },
+        })
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum LeaseWord {
+    Request(LeaseRequest),
+    State(LeaseState),
+}
+
+fn framed(prefix: &str, payload: &impl Serialize) -> String {
+    let json = serde_json::to_string(payload).expect("payloads have string keys and finite depth");
+    format!("{prefix}::{json}")
+}
+
+fn parsed<T: DeserializeOwned>(prefix: &'static str, payload: &str) -> Result<T, MessageError> {
+    serde_json::from_str(payload).map_err(|source| MessageError { prefix, source })
+}

@@ -1,0 +1,29 @@
+//! The data channel between two peers: lanes, and `PREFIX::payload` messages.
+//!
+//! Text frames are messages, binary frames are bytes of a transfer. This is the only place where a
+//! prefix is spelled.
+//!
+//! * [`Lane`] is one of our four channels, each with its own reliability.
+//! * [`Message`] is everything said in text; [`Message::decode`] keeps what it does not know.
+//! * [`Chunk`] is the header and the bytes of a binary `bulk` message.
+//! * [`legacy`] is the original's vocabulary on one channel of any label.
+
+mod chunk;
+mod control;
+mod files;
+mod lane;
+pub mod legacy;
+mod message;
+
+pub use chunk::{Chunk, ChunkError};
+pub use control::{
+    Ack, AckError, ActionSpec, Bye, Command, Drive, DriveLimits, Estop, EstopAction, Hello,
+    LeaseRequest, LeaseState, Notice, Severity, VideoInfo,
+};
+pub use files::{
+    Entry, EntryKind, FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo,
+    TransferAccept, TransferCancel, TransferDone, TransferEnd, TransferId, TransferOffer,
+    TransferProgress, TransferRefuse,
+};
+pub use lane::Lane;
+pub use message::{Message, MessageError};

@@ -1,0 +1,60 @@
+//! Every bound, with its reason. Both ends check them before they allocate.
+
+use std::time::Duration;
+
+/// Longest room id in bytes. The broker makes 8; operators may choose readable names.
+pub const MAX_ROOM_ID_BYTES: usize = 64;
+
+/// Longest peer id in bytes. UUIDs have 36; existing workers put key and host name into theirs.
+pub const MAX_PEER_ID_BYTES: usize = 128;
+
+/// Longest room token in bytes that is looked at. Ours have 22 (128 bits in base64url).
+pub const MAX_TOKEN_BYTES: usize = 512;
+
+/// Largest signaling frame in bytes. Existing clients may send 1 MiB (the Python library's own
+/// limit); a non-trickle SDP with three fingerprints stays below 16 KiB.
+pub const MAX_SIGNAL_BYTES: usize = 1024 * 1024;
+
+/// Largest data-channel message in bytes, told in our SDP. 64 KiB is what every stack accepts
+/// without extra configuration.
+pub const MAX_CHANNEL_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// File bytes in one `bulk` message. With the 16 byte header it stays inside
+/// [`MAX_CHANNEL_MESSAGE_BYTES`], and inside the 32 to 64 KiB that existing peers expect.
+pub const CHUNK_BYTES: usize = 60 * 1024;
+
+/// A sender stops reading the file above this many bytes buffered in the channel (the original's
+/// rule, kept as the hard bound; our own ends keep far less in flight).
+pub const PAUSE_ABOVE_BUFFERED_BYTES: usize = 16 * 1024 * 1024;
+
+/// A receiver makes what it has durable, and says so, at least this often in bytes.
+pub const DURABLE_EVERY_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Longest file name in a transfer, in bytes, all folders included.
+pub const MAX_FILE_NAME_BYTES: usize = 1024;
+
+/// Transfers that one peer may have open at a time in each direction.
+pub const MAX_TRANSFERS_PER_PEER: usize = 16;
+
+/// Entries in one page of a folder's listing: keeps the message inside one channel message even
+/// with long names.
+pub const MAX_LIST_ENTRIES: usize = 100;
+
+/// Rooms live this long unless said otherwise (the original's two hours).
+pub const DEFAULT_ROOM_TTL: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// A dropped socket may come back this long and misses nothing (the original's window).
+pub const RESUME_WINDOW: Duration = Duration::from_secs(90);
+
+/// Messages kept for a peer whose socket dropped. A join is an offer, an answer and some twenty
+/// candidates, so this is several joins.
+pub const MAX_RESUME_MESSAGES: usize = 256;
+
+/// Bytes kept for a peer whose socket dropped, and the most that may wait in a socket's outbox.
+pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
+
+/// The broker sends `ping` this often; workers of the original reconnect after 90 s without one.
+pub const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// A driver's command is followed for this long; then the machine stops by itself.
+pub const DRIVE_WATCHDOG: Duration = Duration::from_millis(500);
