@@ -1,0 +1,55 @@
+//! What a peer is asked to be.
+
+use std::time::Duration;
+
+use halyard_protocol::signal::IceServer;
+
+use super::threads::PeerThreads;
+
+/// How long an SDP is held back for candidates. Host candidates are there within a millisecond;
+/// a STUN answer takes a round trip. What comes later is trickled.
+pub const DEFAULT_GATHER_WAIT: Duration = Duration::from_millis(150);
+
+/// Everything a peer needs to know before it starts.
+#[derive(Debug, Clone)]
+pub struct PeerConfig {
+    /// STUN and TURN servers, as the broker told them. None are needed on one network.
+    pub ice_servers: Vec<IceServer>,
+    /// Whether a picture is sent, received, or neither.
+    pub video: VideoRole,
+    /// How long [`create_offer`](super::Peer::create_offer) and
+    /// [`accept_offer`](super::Peer::accept_offer) wait for gathering to end before they hand out
+    /// an SDP with the candidates found so far. An end that does not trickle sees only those, so
+    /// with such ends give it a STUN server's round trip or two.
+    pub gather_wait: Duration,
+    /// Only relayed candidates: for networks where nothing else may be used.
+    pub relay_only: bool,
+    /// The threads to live on. `None` gives the peer a thread of its own, which is right for a
+    /// program with one connection; a worker shares a few among all of its peers.
+    pub threads: Option<PeerThreads>,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        Self {
+            ice_servers: Vec::new(),
+            video: VideoRole::default(),
+            gather_wait: DEFAULT_GATHER_WAIT,
+            relay_only: false,
+            threads: None,
+        }
+    }
+}
+
+/// What happens to video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VideoRole {
+    /// No video is asked for; a video section in an offer is answered as inactive.
+    #[default]
+    None,
+    /// One H.264 picture is received: see [`Peer::next_frame`](super::Peer::next_frame).
+    Receive,
+    /// One H.264 picture is sent, if the other end asks for it: see
+    /// [`Peer::video`](super::Peer::video).
+    Send,
+}
