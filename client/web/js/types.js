@@ -1,0 +1,85 @@
+/**
+ * The shapes of what goes over the wire, for the type checker. The Rust crate `halyard-protocol`
+ * is where they are defined; what comes in is still checked where it is used.
+ *
+ * @typedef {'viewer' | 'operator' | 'admin'} Access
+ * @typedef {'control' | 'bulk' | 'state' | 'drive'} Lane
+ *
+ * @typedef {object} PeerInfo One peer, seen by another.
+ * @property {string} peer_id
+ * @property {'worker' | 'client' | 'peer'} role
+ * @property {Access} access
+ *
+ * @typedef {object} Registered The broker's answer to `register`.
+ * @property {string} room_id
+ * @property {string} peer_id
+ * @property {RTCIceServer[]} ice_servers
+ * @property {Access} [role]
+ * @property {PeerInfo[]} peers
+ * @property {string} [resume_token]
+ * @property {boolean} resumed
+ * @property {number} [expires_at] seconds since 1970
+ *
+ * @typedef {object} Hello The worker's greeting.
+ * @property {string} [agent]
+ * @property {Access} [your_access]
+ * @property {VideoInfo[]} video
+ * @property {ActionSpec[]} commands
+ * @property {DriveLimits} [drive]
+ * @property {FilesInfo} [files]
+ *
+ * @typedef {object} VideoInfo
+ * @property {string} name
+ * @property {string} codec
+ * @property {boolean} [strip] whether the latency strip is burned into the picture
+ *
+ * @typedef {object} ActionSpec
+ * @property {string} name
+ * @property {string} help
+ * @property {Access} access
+ *
+ * @typedef {object} DriveLimits
+ * @property {number} max_linear metres a second
+ * @property {number} max_angular radians a second
+ * @property {number} watchdog_ms
+ *
+ * @typedef {object} FilesInfo
+ * @property {boolean} readable
+ * @property {boolean} writable
+ * @property {string} [hint] why not, and how to allow it
+ *
+ * @typedef {object} Lease Who drives.
+ * @property {string | null} holder peer id
+ * @property {number} number grows with every change
+ * @property {boolean} you
+ *
+ * @typedef {object} Estop
+ * @property {boolean} latched
+ * @property {string | null} by peer id
+ *
+ * @typedef {object} Notice
+ * @property {'info' | 'warning' | 'error'} severity
+ * @property {string} code
+ * @property {string} message
+ *
+ * @typedef {object} Entry One file or folder.
+ * @property {string} name
+ * @property {'file' | 'directory'} kind
+ * @property {number} size bytes
+ * @property {number} modified_ms milliseconds since 1970
+ *
+ * @typedef {object} Telemetry SI units; a machine may say less, or more.
+ * @property {number} [time_ms]
+ * @property {{x: number, y: number, heading: number}} [pose]
+ * @property {number} [speed]
+ * @property {number} [angular_speed]
+ * @property {number} [battery] 0 to 1
+ * @property {number} [distance_to_goal]
+ *
+ * @typedef {object} Problem Something that people have to know: what happened, and what to do.
+ * @property {string} title
+ * @property {string} text
+ * @property {string} [code]
+ */
+
+export {};
