@@ -1,0 +1,197 @@
+//! One try to get a registered socket.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::SinkExt;
+use halyard_protocol::{
+    limits::{MAX_SIGNAL_BYTES, RESUME_WINDOW},
+    signal::{ErrorCode, Register, Registered, ServerMessage},
+    token::Token,
+};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{self, protocol::WebSocketConfig},
+};
+use url::Url;
+
+use super::{SignalConfig, SignalError, address, register};
+use crate::api::Api;
+
+/// A socket to the broker.
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// After this many failed tries at an address that a draining broker named, home is tried again.
+const TRIES_ABROAD: u32 = 3;
+
+/// A registered socket, and what was said before the registration.
+pub(super) struct Connected {
+    pub(super) socket: Socket,
+    pub(super) registered: Registered,
+    pub(super) before: Vec<ServerMessage>,
+}
+
+/// Knows where to dial, who is calling, and which place to take up again.
+pub(super) struct Dialer {
+    pub(super) config: SignalConfig,
+    present: Url,
+    failed_here: u32,
+    resume: Option<Resume>,
+}
+
+struct Resume {
+    token: Token,
+    lost: Option<Instant>,
+}
+
+impl Dialer {
+    pub(super) fn new(mut config: SignalConfig) -> Result<Self, SignalError> {
+        address::socket_address(&config.server)?;
+        config.server.set_query(None);
+        config.server.set_fragment(None);
+        crate::tls::install_provider();
+        Ok(Self { present: config.server.clone(), config, failed_here: 0, resume: None })
+    }
+
+    /// The socket went away: the clock of the resume window runs.
+    pub(super) fn lost(&mut self) {
+        if let Some(resume) = &mut self.resume {
+            resume.lost.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// A draining broker named another address. Says whether it is followed.
+    pub(super) fn move_to(&mut self, named: &str) -> bool {
+        match address::followed(&self.present, named) {
+            Some(url) => {
+                self.present = url;
+                self.failed_here = 0;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// One try, with everything that belongs to it: signing in where the identity has run out, the
+    /// old place where it may still be there.
+    pub(super) async fn connect(&mut self) -> Result<Connected, SignalError> {
+        let result = self.connect_here().await;
+        match &result {
+            Ok(connected) => {
+                self.failed_here = 0;
+                self.resume = connected
+                    .registered
+                    .resume_token
+                    .clone()
+                    .map(|token| Resume { token, lost: None });
+            }
+            Err(_) => {
+                self.failed_here += 1;
+                if self.failed_here >= TRIES_ABROAD && self.present != self.config.server {
+                    tracing::info!(server = %self.config.server, "back to the first address");
+                    self.present = self.config.server.clone();
+                    self.failed_here = 0;
+                }
+            }
+        }
+        result
+    }
+
+    async fn connect_here(&mut self) -> Result<Connected, SignalError> {
+        if let Some(token) = self.resume_token() {
+            match self.register(Some(token)).await {
+                Err(SignalError::Refused { message, .. }) => {
+                    tracing::debug!(message, "the old place is gone, registering anew");
+                    self.resume = None;
+                }
+                other => return other,
+            }
+        }
+        if !self.config.identity.is_fresh(SystemTime::now()) {
+            self.sign_in().await?;
+        }
+        match self.register(None).await {
+            // The broker knows better than our clock, or has new keys.
+            Err(SignalError::Refused { code: Some(ErrorCode::InvalidIdentity), .. }) => {
+                self.sign_in().await?;
+                self.register(None).await
+            }
+            other => other,
+        }
+    }
+
+    fn resume_token(&self) -> Option<Token> {
+        let resume = self.resume.as_ref()?;
+        let away = resume.lost.map_or(Duration::ZERO, |lost| lost.elapsed());
+        (away < RESUME_WINDOW).then(|| resume.token.clone())
+    }
+
+    async fn sign_in(&mut self) -> Result<(), SignalError> {
+        let api = Api::with_timeout(self.present.clone(), self.config.timing.dial)?;
+        self.config.identity = api.sign_in().await?;
+        Ok(())
+    }
+
+    async fn register(&self, resume_token: Option<Token>) -> Result<Connected, SignalError> {
+        let SignalConfig { room, token, identity, role, is_admin, metadata, timing, .. } =
+            &self.config;
+        let mut socket = self.dial().await?;
+        let words = Register {
+            peer_id: identity.username.clone(),
+            room_id: room.clone(),
+            token: token.clone(),
+            id_token: Some(identity.id_token.clone()),
+            role: *role,
+            metadata: metadata.clone(),
+            is_admin: *is_admin,
+            resume_token,
+        };
+        let registered =
+            tokio::time::timeout(timing.register, register::register(&mut socket, words)).await;
+        match registered {
+            Ok(Ok((registered, before))) => Ok(Connected { socket, registered, before }),
+            Ok(Err(error)) => {
+                // A refusal leaves the socket open; closing it politely must not take long.
+                let _ = tokio::time::timeout(super::GOODBYE, socket.close(None)).await;
+                Err(error)
+            }
+            Err(_) => Err(SignalError::TimedOut {
+                server: self.present.to_string(),
+                what: "registration",
+            }),
+        }
+    }
+
+    async fn dial(&self) -> Result<Socket, SignalError> {
+        let url = address::socket_address(&self.present)?;
+        let config = WebSocketConfig::default()
+            // Signaling is a few small frames: the default of 128 KiB would be most of our memory.
+            .read_buffer_size(8 * 1024)
+            .write_buffer_size(0)
+            .max_write_buffer_size(2 * MAX_SIGNAL_BYTES)
+            .max_message_size(Some(MAX_SIGNAL_BYTES))
+            .max_frame_size(Some(MAX_SIGNAL_BYTES));
+        let dialed = connect_async_with_config(url.as_str(), Some(config), true);
+        match tokio::time::timeout(self.config.timing.dial, dialed).await {
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(error)) => Err(SignalError::Unreachable {
+                server: self.present.to_string(),
+                reason: reason(&error),
+            }),
+            Err(_) => {
+                Err(SignalError::TimedOut { server: self.present.to_string(), what: "connection" })
+            }
+        }
+    }
+}
+
+/// Why dialing failed, for people.
+fn reason(error: &tungstenite::Error) -> String {
+    match error {
+        tungstenite::Error::Http(response) => format!(
+            "it answered with HTTP status {} instead of a WebSocket; is it a Halyard server?",
+            response.status().as_u16()
+        ),
+        other => other.to_string(),
+    }
+}
