@@ -6,6 +6,7 @@
 //! * [`Lane`] is one of our four channels, each with its own reliability.
 //! * [`Message`] is everything said in text; [`Message::decode`] keeps what it does not know.
 //! * [`Chunk`] is the header and the bytes of a binary `bulk` message.
+//! * [`BulkWindow`] is how far an end may send on `bulk`.
 //! * [`legacy`] is the original's vocabulary on one channel of any label.
 
 mod chunk;
@@ -14,6 +15,7 @@ mod files;
 mod lane;
 pub mod legacy;
 mod message;
+mod window;
 
 pub use chunk::{Chunk, ChunkError};
 pub use control::{
@@ -27,3 +29,4 @@ pub use files::{
 };
 pub use lane::Lane;
 pub use message::{Message, MessageError};
+pub use window::BulkWindow;
