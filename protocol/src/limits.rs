@@ -33,6 +33,21 @@ pub const DURABLE_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 /// Longest file name in a transfer, in bytes, all folders included.
 pub const MAX_FILE_NAME_BYTES: usize = 1024;
 
+/// Longest part of a file name between two slashes, in bytes: what common file systems take.
+pub const MAX_NAME_PART_BYTES: usize = 255;
+
+/// A receiver also says how much is safe this often while bytes arrive, so that a slow link shows
+/// progress and a sender that keeps to several small windows is never left waiting.
+pub const DURABLE_EVERY: Duration = Duration::from_secs(2);
+
+/// A transfer is given up when the other end owes something and nothing comes for this long. Longer
+/// than an ICE restart; the unfinished file stays and can be resumed.
+pub const TRANSFER_STALL: Duration = Duration::from_secs(120);
+
+/// How fast a disk is taken to be at least, in bytes a second, when the other end first has to read
+/// back what is already there: added to [`TRANSFER_STALL`] by the size of it.
+pub const SLOWEST_DISK: u64 = 10 * 1024 * 1024;
+
 /// Transfers that one peer may have open at a time in each direction.
 pub const MAX_TRANSFERS_PER_PEER: usize = 16;
 
