@@ -1,1 +1,33 @@
-//! The broker.
+//! The Halyard broker: rooms, anonymous sign-in, WebSocket signaling and the operator page on one
+//! port.
+//!
+//! A message travels: socket -> [`connection`] (one task per socket) -> [`rooms`] (pure logic, one
+//! owner per room) -> outbox -> socket. Nothing waits on the way: queues are bounded and a peer
+//! that does not read is cut off.
+//!
+//! * [`settings`]: what was typed, and what it means.
+//! * [`server`]: the life of a broker: bind, run, drain.
+//! * [`http`]: the page, REST and the upgrade to a WebSocket.
+//! * [`connection`]: one socket from upgrade to goodbye.
+//! * [`rooms`]: who is here, and what goes to whom.
+//! * [`identity`]: who somebody is. [`store`]: which rooms there are. Traits with their backends;
+//!   only [`wiring`] names the concrete ones.
+//! * [`ice`]: the STUN and TURN servers told to peers. [`secret`]: random tokens and their hashes.
+//!   [`time`]: the clocks, read in one place.
+//!
+//! It knows nothing of WebRTC: what peers say to each other is forwarded as the bytes it came in.
+
+pub mod connection;
+pub mod http;
+pub mod ice;
+pub mod identity;
+pub mod rooms;
+pub mod secret;
+pub mod server;
+pub mod settings;
+pub mod store;
+pub mod time;
+pub mod wiring;
+
+pub use server::{BindError, RunError, Server};
+pub use settings::Settings;
