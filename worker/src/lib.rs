@@ -1,1 +1,23 @@
-//! The worker.
+//! The Halyard worker: the agent on the machine.
+//!
+//! It opens a room at a broker (or carries its own), shows a picture that is encoded once for all
+//! viewers, takes commands and files from those who may give them, and drives hardware behind a
+//! gate of safety rules. It knows nothing of how rooms are kept, and nothing of pages.
+//!
+//! From the outside in:
+//!
+//! * [`config`] is what was typed, and what it means.
+//! * [`agent`] owns everything: the room, the link to the broker, one session per remote peer.
+//! * [`session`] is one remote peer: what it says, what it may do, what it is shown.
+//! * [`machine`] is the one owner of the gate and the driver; [`drive`] is the gate as pure logic;
+//!   [`driver`] speaks to a machine.
+//! * [`media`] makes pictures, encodes them once and fans them out.
+//! * [`standalone`] (feature `standalone`) carries a broker along; [`direct`] answers peers over
+//!   plain HTTP there.
+//! * [`devices`] says what this computer has; [`report`] is what a worker tells its owner;
+//!   [`exit`] are the exit codes.
+
+pub mod drive;
+pub mod driver;
+pub mod machine;
+pub mod media;

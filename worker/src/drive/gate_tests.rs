@@ -1,0 +1,346 @@
+//! Every rule as a story, then all of them under arbitrary input.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const WATCHDOG: Duration = halyard_protocol::limits::DRIVE_WATCHDOG;
+const TICK: Duration = Duration::from_millis(20);
+
+fn peer(name: &str) -> PeerId {
+    PeerId::new(name).expect("a good name")
+}
+
+/// A gate with a clock of its own.
+struct Yard {
+    gate: Gate,
+    now: Instant,
+    seq: u64,
+}
+
+impl Yard {
+    fn new() -> Self {
+        Self { gate: Gate::new(Limits::default()), now: Instant::now(), seq: 0 }
+    }
+
+    /// Ann holds the lease.
+    fn with_ann() -> Self {
+        let mut yard = Self::new();
+        yard.lease("ann", LeaseRequest::Request);
+        yard
+    }
+
+    fn lease(&mut self, name: &str, request: LeaseRequest) -> Vec<Event> {
+        self.gate.input(self.now, &peer(name), Access::Operator, Input::Lease(request))
+    }
+
+    fn estop(&mut self, name: &str, access: Access, action: EstopAction) -> Vec<Event> {
+        self.gate.input(self.now, &peer(name), access, Input::Estop(action))
+    }
+
+    fn message(&mut self, linear: f64, held: bool) -> Drive {
+        self.seq += 1;
+        let lease = self.gate.lease().number();
+        Drive { lease, seq: self.seq, linear, angular: 0.0, held }
+    }
+
+    fn drive(&mut self, name: &str, linear: f64, held: bool) -> Vec<Event> {
+        let drive = self.message(linear, held);
+        self.say(name, drive)
+    }
+
+    fn say(&mut self, name: &str, drive: Drive) -> Vec<Event> {
+        self.gate.input(self.now, &peer(name), Access::Operator, Input::Drive(drive))
+    }
+
+    /// Time passes without a word; every event on the way.
+    fn wait(&mut self, time: Duration) -> Vec<Event> {
+        let end = self.now + time;
+        let mut events = Vec::new();
+        while self.now < end {
+            self.now += TICK;
+            events.extend(self.gate.step(self.now).events);
+        }
+        events
+    }
+
+    /// Ann holds a key for a second.
+    fn drive_for_a_second(&mut self, linear: f64) {
+        for _ in 0..20 {
+            self.drive("ann", linear, true);
+            self.wait(Duration::from_millis(50));
+        }
+    }
+
+    fn speed(&self) -> f64 {
+        self.gate.applied().linear
+    }
+}
+
+fn rules(events: &[Event]) -> Vec<Rule> {
+    events.iter().map(Event::rule).collect()
+}
+
+#[test]
+fn without_the_lease_nobody_moves_the_machine() {
+    let mut yard = Yard::new();
+    let events = yard.drive("ann", 1.0, true);
+    assert_eq!(rules(&events), [Rule::Lease]);
+    assert_eq!(events[0].concerns(), Some(&peer("ann")));
+    yard.wait(WATCHDOG);
+    assert_eq!(yard.speed(), 0.0);
+}
+
+#[test]
+fn the_holder_moves_it_and_nobody_else_does() {
+    let mut yard = Yard::with_ann();
+    yard.drive_for_a_second(1.0);
+    assert_eq!(yard.speed(), 1.0);
+    let events = yard.drive("bob", -1.0, true);
+    assert!(events[0].notice().expect("words").message.contains("ann drives"));
+    yard.wait(TICK);
+    assert_eq!(yard.speed(), 1.0);
+}
+
+#[test]
+fn an_older_lease_number_is_not_followed() {
+    let mut yard = Yard::with_ann();
+    let old = yard.message(1.0, true);
+    yard.lease("ann", LeaseRequest::Release);
+    yard.lease("ann", LeaseRequest::Request);
+    let events = yard.say("ann", old);
+    assert_eq!(rules(&events), [Rule::Lease]);
+    yard.wait(TICK * 5);
+    assert_eq!(yard.speed(), 0.0);
+}
+
+#[test]
+fn late_and_repeated_messages_are_not_followed() {
+    let mut yard = Yard::with_ann();
+    let forwards = yard.message(1.0, true);
+    let stop = yard.message(0.0, false);
+    yard.say("ann", stop);
+    yard.say("ann", forwards);
+    yard.say("ann", forwards);
+    yard.wait(TICK * 5);
+    assert_eq!(yard.speed(), 0.0, "the stop came later in the driver's order");
+}
+
+#[test]
+fn silence_stops_the_machine_and_is_told_once() {
+    let mut yard = Yard::with_ann();
+    yard.drive_for_a_second(1.5);
+    let stopping = yard.gate.limits().stopping_time();
+    let events = yard.wait(WATCHDOG + stopping + TICK);
+    assert_eq!(rules(&events), [Rule::Watchdog]);
+    assert_eq!(yard.speed(), 0.0);
+    assert_eq!(yard.wait(WATCHDOG * 4), []);
+    // Speaking again is enough: the lease is still hers.
+    yard.drive_for_a_second(1.0);
+    assert_eq!(yard.speed(), 1.0);
+}
+
+#[test]
+fn letting_go_stops_the_machine_without_a_word() {
+    let mut yard = Yard::with_ann();
+    yard.drive_for_a_second(1.5);
+    assert_eq!(yard.drive("ann", 1.5, false), []);
+    assert_eq!(yard.wait(yard.gate.limits().stopping_time() + TICK), []);
+    assert_eq!(yard.speed(), 0.0);
+}
+
+#[test]
+fn a_speed_that_is_no_number_stops_the_machine() {
+    for nonsense in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut yard = Yard::with_ann();
+        yard.drive_for_a_second(1.0);
+        assert_eq!(rules(&yard.drive("ann", nonsense, true)), [Rule::NotFinite]);
+        yard.wait(WATCHDOG);
+        assert_eq!(yard.speed(), 0.0);
+    }
+}
+
+#[test]
+fn more_than_it_can_do_is_clamped_and_told_when_it_begins() {
+    let mut yard = Yard::with_ann();
+    assert_eq!(rules(&yard.drive("ann", 99.0, true)), [Rule::Limits]);
+    assert_eq!(yard.drive("ann", 99.0, true), []);
+    yard.drive_for_a_second(99.0);
+    assert_eq!(yard.speed(), Limits::default().max_linear);
+    yard.drive("ann", 1.0, true);
+    assert_eq!(rules(&yard.drive("ann", 99.0, true)), [Rule::Limits]);
+}
+
+#[test]
+fn speed_changes_take_their_time() {
+    let mut yard = Yard::with_ann();
+    yard.gate.step(yard.now);
+    yard.drive("ann", 1.5, true);
+    let events = yard.wait(TICK);
+    assert_eq!(rules(&events), [Rule::Slew]);
+    assert_eq!(events[0].notice(), None, "every start slews, that is no news");
+    assert!((yard.speed() - 0.06).abs() < 1e-9, "{}", yard.speed());
+}
+
+#[test]
+fn a_viewer_stops_everything_and_cannot_undo_it() {
+    let mut yard = Yard::with_ann();
+    yard.drive_for_a_second(1.5);
+    let events = yard.estop("eve", Access::Viewer, EstopAction::Press);
+    assert_eq!(events, [Event::Estop { latched: true, by: peer("eve") }]);
+    let step = yard.gate.step(yard.now);
+    assert_eq!((step.velocity, step.halt), (Velocity::ZERO, true), "at once, without slew");
+    assert_eq!(rules(&yard.estop("eve", Access::Viewer, EstopAction::Clear)), [Rule::Estop]);
+    assert!(yard.gate.latched().is_some());
+}
+
+#[test]
+fn the_e_stop_survives_whoever_leaves() {
+    let mut yard = Yard::with_ann();
+    yard.estop("eve", Access::Viewer, EstopAction::Press);
+    for name in ["eve", "ann"] {
+        yard.gate.input(yard.now, &peer(name), Access::Operator, Input::Left);
+    }
+    yard.lease("bob", LeaseRequest::Request);
+    let events = yard.drive("bob", 1.0, true);
+    assert_eq!(rules(&events), [Rule::Estop]);
+    yard.wait(WATCHDOG);
+    assert_eq!(yard.speed(), 0.0);
+}
+
+#[test]
+fn after_an_e_stop_the_controls_must_be_let_go_once() {
+    let mut yard = Yard::with_ann();
+    yard.drive_for_a_second(1.0);
+    yard.estop("eve", Access::Viewer, EstopAction::Press);
+    yard.drive("ann", 1.0, true);
+    yard.estop("ann", Access::Operator, EstopAction::Clear);
+    yard.drive_for_a_second(1.0);
+    assert_eq!(yard.speed(), 0.0, "a key that is still held does not start it");
+    yard.drive("ann", 0.0, false);
+    yard.drive_for_a_second(1.0);
+    assert_eq!(yard.speed(), 1.0);
+}
+
+#[test]
+fn falling_silent_after_an_e_stop_counts_as_letting_go() {
+    let mut yard = Yard::with_ann();
+    yard.drive_for_a_second(1.0);
+    yard.estop("ann", Access::Operator, EstopAction::Press);
+    yard.estop("ann", Access::Operator, EstopAction::Clear);
+    yard.wait(WATCHDOG);
+    yard.drive_for_a_second(1.0);
+    assert_eq!(yard.speed(), 1.0);
+}
+
+#[test]
+fn losing_the_driver_stops_the_machine_and_frees_the_lease() {
+    let mut yard = Yard::with_ann();
+    yard.drive_for_a_second(1.5);
+    let events = yard.gate.input(yard.now, &peer("ann"), Access::Operator, Input::Left);
+    assert_eq!(events, [Event::Lease { holder: None, number: 2, change: LeaseChange::Lost }]);
+    yard.wait(yard.gate.limits().stopping_time() + TICK);
+    assert_eq!(yard.speed(), 0.0);
+    assert_eq!(yard.gate.input(yard.now, &peer("eve"), Access::Viewer, Input::Left), []);
+}
+
+#[test]
+fn the_speed_of_one_driver_is_not_the_next_ones() {
+    let mut yard = Yard::with_ann();
+    yard.drive_for_a_second(1.5);
+    yard.gate.input(yard.now, &peer("bob"), Access::Admin, Input::Lease(LeaseRequest::Take));
+    yard.wait(yard.gate.limits().stopping_time() + TICK);
+    assert_eq!(yard.speed(), 0.0);
+}
+
+#[test]
+fn a_held_key_of_somebody_else_is_refused_once_a_second() {
+    let mut yard = Yard::with_ann();
+    let mut told = 0;
+    for _ in 0..40 {
+        told += yard.drive("bob", 1.0, true).len();
+        yard.wait(Duration::from_millis(50));
+    }
+    assert_eq!(told, 2, "two seconds of a held key");
+}
+
+#[derive(Debug, Clone)]
+enum Move {
+    Say(u8, Access, Input),
+    SayNow(u8, f64, bool),
+    Wait(u64),
+}
+
+fn access() -> impl Strategy<Value = Access> {
+    prop_oneof![Just(Access::Viewer), Just(Access::Operator), Just(Access::Admin)]
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        (0..4u64, 0..50u64, any::<f64>(), any::<f64>(), any::<bool>()).prop_map(
+            |(lease, seq, linear, angular, held)| {
+                Input::Drive(Drive { lease, seq, linear, angular, held })
+            }
+        ),
+        Just(Input::Lease(LeaseRequest::Request)),
+        Just(Input::Lease(LeaseRequest::Release)),
+        Just(Input::Lease(LeaseRequest::Take)),
+        Just(Input::Estop(EstopAction::Press)),
+        Just(Input::Estop(EstopAction::Clear)),
+        Just(Input::Left),
+    ]
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        2 => (0..3u8, access(), any_input()).prop_map(|(who, a, i)| Move::Say(who, a, i)),
+        3 => (0..3u8, -9.0..9.0f64, any::<bool>()).prop_map(|(w, v, h)| Move::SayNow(w, v, h)),
+        2 => (0..700u64).prop_map(Move::Wait),
+    ];
+    proptest::collection::vec(one, 0..80)
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_machine_stays_safe(moves in moves()) {
+        let mut yard = Yard::new();
+        let limits = *yard.gate.limits();
+        let mut number = 0;
+        let mut followed_at: Option<Instant> = None;
+        for one in moves {
+            match one {
+                Move::Say(who, access, input) => {
+                    let held = yard.gate.lease().is_held_by(&peer(&who.to_string()));
+                    if held && matches!(input, Input::Drive(_)) {
+                        followed_at = Some(yard.now);
+                    }
+                    yard.gate.input(yard.now, &peer(&who.to_string()), access, input);
+                    if !held && yard.gate.lease().is_held_by(&peer(&who.to_string())) {
+                        prop_assert!(access.may_operate(), "a viewer got the lease");
+                    }
+                }
+                Move::SayNow(who, linear, hand) => {
+                    if yard.gate.lease().is_held_by(&peer(&who.to_string())) {
+                        followed_at = Some(yard.now);
+                    }
+                    yard.drive(&who.to_string(), linear, hand);
+                }
+                Move::Wait(ms) => { yard.wait(Duration::from_millis(ms)); }
+            }
+            let step = yard.gate.step(yard.now);
+            prop_assert!(step.velocity.is_finite());
+            prop_assert!(step.velocity.linear <= limits.max_linear);
+            prop_assert!(step.velocity.linear >= -limits.max_reverse);
+            prop_assert!(step.velocity.angular.abs() <= limits.max_angular);
+            prop_assert!(yard.gate.lease().number() >= number, "the number went back");
+            number = yard.gate.lease().number();
+            if yard.gate.latched().is_some() {
+                prop_assert!(step.velocity.is_zero(), "it moves under the e-stop");
+            }
+            let quiet = followed_at.map_or(WATCHDOG * 9, |at| yard.now - at);
+            if quiet > WATCHDOG + limits.stopping_time() + TICK {
+                prop_assert!(step.velocity.is_zero(), "it moves without a driver's word");
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the machine shall do, and how much of it at most.
+
+use std::time::Duration;
+
+use halyard_protocol::{channel::DriveLimits, limits::DRIVE_WATCHDOG};
+use serde::Serialize;
+
+/// Where to, how fast.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Velocity {
+    /// Metres a second, forwards.
+    pub linear: f64,
+    /// Radians a second, positive to the left.
+    pub angular: f64,
+}
+
+impl Velocity {
+    /// Standing still.
+    pub const ZERO: Self = Self { linear: 0.0, angular: 0.0 };
+
+    /// Neither NaN nor infinite.
+    pub fn is_finite(self) -> bool {
+        self.linear.is_finite() && self.angular.is_finite()
+    }
+
+    /// Exactly standing still.
+    pub fn is_zero(self) -> bool {
+        self == Self::ZERO
+    }
+}
+
+/// What the machine can do at most, and how quickly it may change.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Metres a second, forwards.
+    pub max_linear: f64,
+    /// Metres a second, backwards.
+    pub max_reverse: f64,
+    /// Radians a second, either way.
+    pub max_angular: f64,
+    /// Metres a second each second, when it gets faster.
+    pub linear_acceleration: f64,
+    /// Metres a second each second, when it gets slower. At least the acceleration: stopping is
+    /// never slower than starting.
+    pub linear_braking: f64,
+    /// Radians a second each second, either way.
+    pub angular_acceleration: f64,
+    /// Without a followed message for this long the machine stops.
+    pub watchdog: Duration,
+}
+
+impl Default for Limits {
+    /// A rover in a yard: walking pace, half a second to reach it, a quarter to stop.
+    fn default() -> Self {
+        Self {
+            max_linear: 1.5,
+            max_reverse: 0.8,
+            max_angular: 2.0,
+            linear_acceleration: 3.0,
+            linear_braking: 6.0,
+            angular_acceleration: 10.0,
+            watchdog: DRIVE_WATCHDOG,
+        }
+    }
+}
+
+impl Limits {
+    /// The words for `HELLO`.
+    pub fn told(&self) -> DriveLimits {
+        DriveLimits {
+            max_linear: self.max_linear,
+            max_angular: self.max_angular,
+            watchdog_ms: self.watchdog.as_millis() as u64,
+        }
+    }
+
+    /// The nearest velocity that the machine can do. `asked` must be finite.
+    pub fn clamp(&self, asked: Velocity) -> Velocity {
+        Velocity {
+            linear: asked.linear.clamp(-self.max_reverse, self.max_linear),
+            angular: asked.angular.clamp(-self.max_angular, self.max_angular),
+        }
+    }
+
+    /// How far towards `target` the machine may get from `now` within `dt`.
+    pub fn slew(&self, now: Velocity, target: Velocity, dt: Duration) -> Velocity {
+        let dt = dt.as_secs_f64();
+        let getting_slower =
+            target.linear.abs() < now.linear.abs() || target.linear * now.linear < 0.0;
+        let linear_rate =
+            if getting_slower { self.linear_braking } else { self.linear_acceleration };
+        Velocity {
+            linear: towards(now.linear, target.linear, linear_rate * dt),
+            angular: towards(now.angular, target.angular, self.angular_acceleration * dt),
+        }
+    }
+
+    /// The longest that a stop may take from full speed.
+    pub fn stopping_time(&self) -> Duration {
+        let linear = self.max_linear.max(self.max_reverse) / self.linear_braking;
+        let angular = self.max_angular / self.angular_acceleration;
+        Duration::from_secs_f64(linear.max(angular))
+    }
+}
+
+fn towards(now: f64, target: f64, most: f64) -> f64 {
+    now + (target - now).clamp(-most, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn getting_faster_and_getting_slower_have_their_own_rates() {
+        let limits = Limits::default();
+        let tenth = Duration::from_millis(100);
+        let fast = Velocity { linear: 1.5, angular: 0.0 };
+        let after = limits.slew(Velocity::ZERO, fast, tenth);
+        assert!((after.linear - 0.3).abs() < 1e-9, "{after:?}");
+        let after = limits.slew(fast, Velocity::ZERO, tenth);
+        assert!((after.linear - 0.9).abs() < 1e-9, "{after:?}");
+        // Turning round brakes first.
+        let after = limits.slew(fast, Velocity { linear: -1.5, angular: 0.0 }, tenth);
+        assert!((after.linear - 0.9).abs() < 1e-9, "{after:?}");
+    }
+
+    #[test]
+    fn no_time_means_no_change() {
+        let fast = Velocity { linear: 1.0, angular: 1.0 };
+        assert_eq!(Limits::default().slew(fast, Velocity::ZERO, Duration::ZERO), fast);
+    }
+}

@@ -1,0 +1,205 @@
+//! The one owner of the gate and the driver.
+//!
+//! Sessions ask, the machine decides: every message that could move something goes through one
+//! queue into one task, which holds the [`Gate`](crate::drive::Gate) and the
+//! [`Driver`](crate::driver::Driver) and lets nobody else near them. The e-stop and the loss of a
+//! peer have a queue of their own that is always served first.
+//!
+//! Nobody is waited for: standing facts (who drives, e-stop, telemetry) are latest-wins, notices
+//! are dropped for a session that does not keep up, and answers to commands are futures.
+
+mod ledger;
+mod task;
+mod telemetry;
+
+use std::{sync::Arc, time::Instant};
+
+use halyard_protocol::{
+    access::Access,
+    channel::{Ack, ActionSpec, Command, Drive, DriveLimits, EstopAction, LeaseRequest, Notice},
+    ids::PeerId,
+};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use telemetry::Telemetry;
+
+use crate::{drive::Input, driver::Driver};
+
+/// Asks that wait. At fifty turns a second and twenty messages a second from each of some fifty
+/// peers this is many times what a turn finds.
+const ASKS: usize = 256;
+
+/// Notices that a session may be behind before it loses some.
+const NEWS: usize = 64;
+
+/// A running machine. Dropping it stops the machine without waiting.
+#[derive(Debug)]
+pub struct Machine {
+    handle: MachineHandle,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Asks the machine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct MachineHandle {
+    asks: mpsc::Sender<Ask>,
+    urgent: mpsc::Sender<Ask>,
+    news: broadcast::Sender<News>,
+    standing: watch::Receiver<Standing>,
+    telemetry: watch::Receiver<Telemetry>,
+    facts: Arc<Facts>,
+}
+
+/// What does not change while the machine runs.
+#[derive(Debug)]
+pub struct Facts {
+    /// What drives it.
+    pub driver: &'static str,
+    /// Its limits; `None` when it cannot be driven.
+    pub limits: Option<DriveLimits>,
+    /// What can be asked of it.
+    pub actions: Vec<ActionSpec>,
+}
+
+/// Who drives, and whether anything may move: latest wins, never lost.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Who drives.
+    pub holder: Option<PeerId>,
+    /// The lease's number.
+    pub number: u64,
+    /// Who pressed the e-stop, while it is latched.
+    pub latched_by: Option<PeerId>,
+    /// Who cleared it last.
+    pub cleared_by: Option<PeerId>,
+}
+
+/// A notice on its way to one peer or to everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// For whom; `None` is everybody.
+    pub to: Option<PeerId>,
+    /// What.
+    pub notice: Notice,
+}
+
+/// Who asks, and what the broker says they may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// Their name in the room.
+    pub peer: PeerId,
+    /// Their rights.
+    pub access: Access,
+}
+
+#[derive(Debug)]
+enum Ask {
+    Gate(Asker, Input),
+    Command { asker: Asker, command: Command, arrived: Instant, reply: oneshot::Sender<Ack> },
+}
+
+impl Machine {
+    /// Starts the machine's task.
+    pub fn start(driver: Box<dyn Driver>) -> Self {
+        let (asks, asked) = mpsc::channel(ASKS);
+        let (urgent, urgently) = mpsc::channel(ASKS);
+        let (news, _) = broadcast::channel(NEWS);
+        let (standing, stands) = watch::channel(Standing::default());
+        let (telemetry, tells) = watch::channel(Telemetry::default());
+        let facts = Arc::new(Facts {
+            driver: driver.name(),
+            limits: driver.limits().map(|limits| limits.told()),
+            actions: driver.actions().into_iter().map(|action| action.spec).collect(),
+        });
+        let stop = CancellationToken::new();
+        let task = task::Task::new(driver, news.clone(), standing, telemetry);
+        let task = tokio::spawn(task.run(asked, urgently, stop.clone()));
+        let handle =
+            MachineHandle { asks, urgent, news, standing: stands, telemetry: tells, facts };
+        Self { handle, stop, task }
+    }
+
+    /// A handle for a session.
+    pub fn handle(&self) -> MachineHandle {
+        self.handle.clone()
+    }
+
+    /// Stops the machine itself, then its task, and waits for it.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "the machine's task ended badly");
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // The task stops the driver on its way out; it does not have to be waited for.
+        self.stop.cancel();
+    }
+}
+
+impl MachineHandle {
+    /// What does not change.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Who drives and whether anything may move.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// How the machine is, twenty times a second.
+    pub fn telemetry(&self) -> watch::Receiver<Telemetry> {
+        self.telemetry.clone()
+    }
+
+    /// What people should know, from now on.
+    pub fn news(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// Tells everybody something that did not come from the gate.
+    pub fn tell(&self, notice: Notice) {
+        // Nobody listening is nobody told, and no error.
+        let _ = self.news.send(News { to: None, notice });
+    }
+
+    /// Passes a `DRIVE::` on. Never waits: when the queue is full the message is lost, as on the
+    /// lane it came by.
+    pub fn drive(&self, asker: Asker, drive: Drive) {
+        if self.asks.try_send(Ask::Gate(asker, Input::Drive(drive))).is_err() {
+            tracing::debug!("a drive message was lost, the machine has too much to do");
+        }
+    }
+
+    /// Passes a `CONTROL_LEASE::` on.
+    pub async fn lease(&self, asker: Asker, request: LeaseRequest) {
+        let _ = self.asks.send(Ask::Gate(asker, Input::Lease(request))).await;
+    }
+
+    /// Passes an `ESTOP::` on, before everything else.
+    pub async fn estop(&self, asker: Asker, action: EstopAction) {
+        let _ = self.urgent.send(Ask::Gate(asker, Input::Estop(action))).await;
+    }
+
+    /// The peer left or its connection is lost: what it drove stops. Before everything else.
+    pub async fn left(&self, asker: Asker) {
+        let _ = self.urgent.send(Ask::Gate(asker, Input::Left)).await;
+    }
+
+    /// Gives a command. The answer comes by itself; dropping it does not call the command off.
+    pub async fn command(&self, asker: Asker, command: Command) -> oneshot::Receiver<Ack> {
+        let (reply, answer) = oneshot::channel();
+        let arrived = Instant::now();
+        let _ = self.asks.send(Ask::Command { asker, command, arrived, reply }).await;
+        answer
+    }
+}

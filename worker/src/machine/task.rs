@@ -1,0 +1,332 @@
+//! The machine's task: fifty turns a second, and asks in between.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::FutureExt;
+use halyard_protocol::{
+    channel::{Ack, Command},
+    ids::PeerId,
+};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    task::{JoinError, JoinSet},
+    time::MissedTickBehavior,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Ask, Asker, News, Standing, Telemetry,
+    ledger::{Known, Ledger},
+};
+use crate::{
+    drive::{Event, Gate, Input, Limits},
+    driver::{Action, Driver},
+};
+
+/// Between two turns of the gate: fifty a second, well inside every rule's time.
+const TURN: Duration = Duration::from_millis(20);
+
+/// Telemetry goes out once in this long: twenty a second.
+const TELL: Duration = Duration::from_millis(50);
+
+/// Commands that run at a time.
+const MOST_COMMANDS: usize = 16;
+
+/// Answers that may wait for one running command: its first asker and a few impatient repeats.
+const MOST_WAITERS: usize = 8;
+
+/// No command of a machine takes longer than this; what does has hung.
+const COMMAND_TIME: Duration = Duration::from_secs(60);
+
+/// Longest id and name of a command that are looked at, in bytes.
+const MOST_WORD_BYTES: usize = 128;
+
+pub(super) struct Task {
+    gate: Gate,
+    driver: Box<dyn Driver>,
+    drivable: bool,
+    actions: Vec<Action>,
+    ledger: Ledger,
+    running: JoinSet<(PeerId, Ack)>,
+    waiting: HashMap<(PeerId, String), Vec<oneshot::Sender<Ack>>>,
+    /// Cancelled and renewed by every e-stop: what moves the machine is called off with it.
+    epoch: CancellationToken,
+    news: broadcast::Sender<News>,
+    standing: watch::Sender<Standing>,
+    telemetry: watch::Sender<Telemetry>,
+    told: u64,
+}
+
+impl Task {
+    pub(super) fn new(
+        driver: Box<dyn Driver>,
+        news: broadcast::Sender<News>,
+        standing: watch::Sender<Standing>,
+        telemetry: watch::Sender<Telemetry>,
+    ) -> Self {
+        let limits = driver.limits();
+        Self {
+            gate: Gate::new(limits.unwrap_or_else(Limits::default)),
+            drivable: limits.is_some(),
+            actions: driver.actions(),
+            driver,
+            ledger: Ledger::default(),
+            running: JoinSet::new(),
+            waiting: HashMap::new(),
+            epoch: CancellationToken::new(),
+            news,
+            standing,
+            telemetry,
+            told: 0,
+        }
+    }
+
+    /// Runs until stopped. Whatever the way out, the machine stands still afterwards.
+    pub(super) async fn run(
+        mut self,
+        mut asks: mpsc::Receiver<Ask>,
+        mut urgent: mpsc::Receiver<Ask>,
+        stop: CancellationToken,
+    ) {
+        let mut turn = tokio::time::interval(TURN);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut tell = tokio::time::interval(TELL);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                // Stopping first, in both senses; the gate's turn before new wishes, so that a
+                // flood of them cannot hold off the watchdog.
+                biased;
+
+                () = stop.cancelled() => break,
+                Some(ask) = urgent.recv() => self.ask(ask),
+                _ = turn.tick() => self.turn(),
+                _ = tell.tick() => self.tell(),
+                Some(ended) = self.running.join_next() => self.ended(ended),
+                Some(ask) = asks.recv() => self.ask(ask),
+            }
+        }
+        self.driver.set_velocity(crate::drive::Velocity::ZERO);
+        self.driver.stop();
+        self.running.shutdown().await;
+        tracing::info!(driver = self.driver.name(), "the machine stands still");
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Gate(asker, input) => self.gate_input(&asker, input),
+            Ask::Command { asker, command, arrived, reply } => {
+                self.command(&asker, command, arrived, reply);
+            }
+        }
+    }
+
+    fn gate_input(&mut self, asker: &Asker, input: Input) {
+        if !self.drivable && matches!(input, Input::Drive(_) | Input::Lease(_)) {
+            tracing::debug!(peer = %asker.peer, "this machine cannot be driven");
+            return;
+        }
+        let events = self.gate.input(Instant::now(), &asker.peer, asker.access, input);
+        let pressed =
+            events.iter().any(|event| matches!(event, Event::Estop { latched: true, .. }));
+        if pressed {
+            // The hardware first, the words after.
+            self.driver.stop();
+            self.epoch.cancel();
+            self.epoch = CancellationToken::new();
+            self.turn();
+        }
+        self.publish(events);
+    }
+
+    fn turn(&mut self) {
+        let step = self.gate.step(Instant::now());
+        self.driver.set_velocity(step.velocity);
+        if step.halt {
+            self.driver.stop();
+        }
+        self.publish(step.events);
+    }
+
+    fn tell(&mut self) {
+        self.told += 1;
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.telemetry.send_replace(Telemetry {
+            seq: self.told,
+            time_ms: time.as_millis() as u64,
+            state: self.driver.state(),
+            estop: self.gate.latched().is_some(),
+            driver: self.gate.lease().holder().cloned(),
+        });
+    }
+
+    /// Every event goes to the log with its rule, and to people where it concerns them.
+    fn publish(&mut self, events: Vec<Event>) {
+        for event in events {
+            tracing::info!(rule = %event.rule(), ?event, "drive gate");
+            let cleared = match &event {
+                Event::Estop { latched: false, by } => Some(by.clone()),
+                _ => None,
+            };
+            self.standing.send_if_modified(|standing| {
+                let now = Standing {
+                    holder: self.gate.lease().holder().cloned(),
+                    number: self.gate.lease().number(),
+                    latched_by: self.gate.latched().cloned(),
+                    cleared_by: cleared.or_else(|| standing.cleared_by.clone()),
+                };
+                let changed = now != *standing;
+                *standing = now;
+                changed
+            });
+            if let Some(notice) = event.notice() {
+                let _ = self.news.send(News { to: event.concerns().cloned(), notice });
+            }
+        }
+    }
+
+    fn command(
+        &mut self,
+        asker: &Asker,
+        command: Command,
+        arrived: Instant,
+        reply: oneshot::Sender<Ack>,
+    ) {
+        if let Err(refusal) = words_fit(&command) {
+            let _ = reply.send(refusal);
+            return;
+        }
+        match self.ledger.begin(&asker.peer, &command.id) {
+            Known::Done(ack) => {
+                let _ = reply.send(ack);
+            }
+            Known::Running => {
+                let key = (asker.peer.clone(), command.id);
+                let waiters = self.waiting.entry(key).or_default();
+                if waiters.len() < MOST_WAITERS {
+                    waiters.push(reply);
+                }
+            }
+            Known::New => {
+                let key = (asker.peer.clone(), command.id.clone());
+                self.waiting.insert(key, vec![reply]);
+                match self.admit(asker, &command, arrived) {
+                    Ok(action) => self.start(asker.peer.clone(), command, action.moves),
+                    Err(refusal) => self.answer(&asker.peer, refusal),
+                }
+            }
+        }
+    }
+
+    /// Whether a command may be done at all.
+    fn admit(&self, asker: &Asker, command: &Command, arrived: Instant) -> Result<Action, Ack> {
+        let refuse = |code: &str, message: String| Ack::failed(&command.id, code, message);
+        let Some(action) = self.actions.iter().find(|a| a.spec.name == command.name) else {
+            let mut known: Vec<_> = self.actions.iter().map(|a| a.spec.name.as_str()).collect();
+            known.sort_unstable();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(refuse(
+                "unknown_command",
+                format!("there is no command {:?} here; known are: {known}", command.name),
+            ));
+        };
+        if asker.access < action.spec.access {
+            return Err(refuse(
+                "forbidden",
+                format!(
+                    "{} needs {} access and you have {}; join with the operator's link",
+                    command.name, action.spec.access, asker.access
+                ),
+            ));
+        }
+        if let Some(deadline) = command.deadline_ms
+            && arrived.elapsed() > Duration::from_millis(deadline)
+        {
+            return Err(refuse("late", format!("it was not begun within {deadline} ms")));
+        }
+        if action.moves
+            && let Some(by) = self.gate.latched()
+        {
+            return Err(refuse(
+                "stopped",
+                format!("{by} pressed the emergency stop; an operator has to clear it first"),
+            ));
+        }
+        if self.running.len() >= MOST_COMMANDS {
+            return Err(refuse(
+                "failed",
+                format!("{MOST_COMMANDS} commands are running already; try again later"),
+            ));
+        }
+        Ok(action.clone())
+    }
+
+    fn start(&mut self, peer: PeerId, command: Command, moves: bool) {
+        tracing::info!(%peer, id = %command.id, name = %command.name, "command");
+        // A driver that panics loses its command, not its asker's patience.
+        let work = self.driver.command(&command.name, command.args);
+        let work = std::panic::AssertUnwindSafe(work).catch_unwind();
+        let epoch = self.epoch.clone();
+        self.running.spawn(async move {
+            let id = command.id;
+            let ack = tokio::select! {
+                biased;
+
+                () = epoch.cancelled(), if moves => {
+                    Ack::failed(id, "stopped", "called off by the emergency stop")
+                }
+                ended = tokio::time::timeout(COMMAND_TIME, work) => match ended {
+                    Ok(Ok(Ok(result))) => Ack::done(id, result),
+                    Ok(Ok(Err(error))) => Ack::failed(id, error.code(), error.to_string()),
+                    Ok(Err(_panic)) => {
+                        Ack::failed(id, "failed", "the driver failed, see the worker's log")
+                    }
+                    Err(_) => {
+                        let seconds = COMMAND_TIME.as_secs();
+                        Ack::failed(id, "failed", format!("not done within {seconds} s"))
+                    }
+                },
+            };
+            (peer, ack)
+        });
+    }
+
+    fn ended(&mut self, ended: Result<(PeerId, Ack), JoinError>) {
+        match ended {
+            Ok((peer, ack)) => self.answer(&peer, ack),
+            Err(error) => tracing::error!(%error, "a command's task ended badly"),
+        }
+    }
+
+    fn answer(&mut self, peer: &PeerId, ack: Ack) {
+        if let Some(waiters) = self.waiting.remove(&(peer.clone(), ack.id.clone())) {
+            for waiter in waiters {
+                let _ = waiter.send(ack.clone());
+            }
+        }
+        self.ledger.end(peer, ack);
+    }
+}
+
+fn words_fit(command: &Command) -> Result<(), Ack> {
+    for (what, word) in [("id", &command.id), ("name", &command.name)] {
+        if word.is_empty() || word.len() > MOST_WORD_BYTES {
+            // The id is echoed as far as it goes, so that its sender can tell which.
+            let id: String = command.id.chars().take(MOST_WORD_BYTES).collect();
+            let bytes = word.len();
+            return Err(Ack::failed(
+                id,
+                "bad_arguments",
+                format!("the {what} has {bytes} bytes, accepted are 1 to {MOST_WORD_BYTES}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

@@ -1,0 +1,196 @@
+//! The machine with a driver that only remembers what it was told.
+
+use std::sync::{Arc, Mutex};
+
+use halyard_protocol::{
+    access::Access,
+    channel::{ActionSpec, Drive, EstopAction, LeaseRequest},
+};
+use serde_json::{Value, json};
+
+use super::{super::Machine, *};
+use crate::{
+    drive::Velocity,
+    driver::{CommandError, CommandFuture, DriverState},
+};
+
+/// What the driver was told, newest last.
+#[derive(Debug, Default)]
+struct Diary {
+    velocity: Velocity,
+    stops: usize,
+    done: Vec<String>,
+}
+
+struct Paper(Arc<Mutex<Diary>>);
+
+fn action(name: &str, access: Access, moves: bool) -> Action {
+    Action { spec: ActionSpec { name: name.into(), help: String::new(), access }, moves }
+}
+
+impl Driver for Paper {
+    fn name(&self) -> &'static str {
+        "paper"
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        Some(Limits::default())
+    }
+
+    fn actions(&self) -> Vec<Action> {
+        vec![
+            action("look", Access::Viewer, false),
+            action("dance", Access::Operator, true),
+            action("break", Access::Operator, false),
+        ]
+    }
+
+    fn set_velocity(&mut self, velocity: Velocity) {
+        self.0.lock().unwrap().velocity = velocity;
+    }
+
+    fn stop(&mut self) {
+        self.0.lock().unwrap().stops += 1;
+    }
+
+    fn state(&mut self) -> DriverState {
+        DriverState::default()
+    }
+
+    fn command(&mut self, name: &str, args: Value) -> CommandFuture {
+        let diary = self.0.clone();
+        let name = name.to_owned();
+        Box::pin(async move {
+            match name.as_str() {
+                "dance" => std::future::pending::<()>().await,
+                "break" => panic!("as asked"),
+                _ => {}
+            }
+            diary.lock().unwrap().done.push(name);
+            if args.is_null() {
+                Ok(json!("seen"))
+            } else {
+                Err(CommandError::BadArguments("none".into()))
+            }
+        })
+    }
+}
+
+struct Yard {
+    machine: Machine,
+    diary: Arc<Mutex<Diary>>,
+}
+
+impl Yard {
+    fn new() -> Self {
+        let diary = Arc::new(Mutex::new(Diary::default()));
+        Self { machine: Machine::start(Box::new(Paper(diary.clone()))), diary }
+    }
+
+    async fn command(&self, asker: Asker, id: &str, name: &str, args: Value) -> Ack {
+        let command = Command { id: id.into(), name: name.into(), args, deadline_ms: None };
+        self.machine.handle().command(asker, command).await.await.expect("always answered")
+    }
+
+    /// Until the standing facts are as wanted.
+    async fn until(&self, wanted: impl FnMut(&Standing) -> bool) -> Standing {
+        let mut standing = self.machine.handle().standing();
+        tokio::time::timeout(Duration::from_secs(5), standing.wait_for(wanted))
+            .await
+            .expect("in time")
+            .expect("the machine runs")
+            .clone()
+    }
+
+    async fn until_driver(&self, what: &str, mut wanted: impl FnMut(&Diary) -> bool) {
+        let mut telemetry = self.machine.handle().telemetry();
+        for _ in 0..100 {
+            if wanted(&self.diary.lock().unwrap()) {
+                return;
+            }
+            telemetry.changed().await.expect("the machine runs");
+        }
+        panic!("five seconds of telemetry and still not {what}");
+    }
+}
+
+fn ann() -> Asker {
+    Asker { peer: PeerId::new("ann").unwrap(), access: Access::Operator }
+}
+
+fn eve() -> Asker {
+    Asker { peer: PeerId::new("eve").unwrap(), access: Access::Viewer }
+}
+
+fn code(ack: &Ack) -> &str {
+    ack.error.as_ref().map_or("ok", |error| &error.code)
+}
+
+#[tokio::test]
+async fn the_driver_moves_stops_by_watchdog_and_says_why() {
+    let yard = Yard::new();
+    let handle = yard.machine.handle();
+    let mut news = handle.news();
+    handle.lease(ann(), LeaseRequest::Request).await;
+    let standing = yard.until(|s| s.holder == Some(ann().peer)).await;
+    for seq in 1..=4 {
+        let lease = standing.number;
+        handle.drive(ann(), Drive { lease, seq, linear: 1.0, angular: 0.0, held: true });
+    }
+    yard.until_driver("moving", |diary| diary.velocity.linear > 0.5).await;
+    yard.until_driver("standing", |diary| diary.velocity.is_zero() && diary.stops > 0).await;
+    let mut codes = Vec::new();
+    while let Ok(one) = news.try_recv() {
+        codes.push(one.notice.code);
+    }
+    assert!(codes.contains(&"watchdog".to_owned()), "{codes:?}");
+}
+
+#[tokio::test]
+async fn a_command_repeated_is_answered_again_and_not_done_again() {
+    let yard = Yard::new();
+    let first = yard.command(ann(), "1", "look", Value::Null).await;
+    let again = yard.command(ann(), "1", "look", Value::Null).await;
+    assert_eq!((&first, first.ok), (&again, true));
+    assert_eq!(yard.diary.lock().unwrap().done.len(), 1);
+}
+
+#[tokio::test]
+async fn commands_are_refused_in_words_that_help() {
+    let yard = Yard::new();
+    let unknown = yard.command(ann(), "1", "fly", Value::Null).await;
+    assert_eq!(code(&unknown), "unknown_command");
+    assert!(unknown.error.unwrap().message.contains("break, dance, look"));
+    assert_eq!(code(&yard.command(eve(), "1", "dance", Value::Null).await), "forbidden");
+    assert_eq!(code(&yard.command(eve(), "2", "look", json!(1)).await), "bad_arguments");
+    assert_eq!(code(&yard.command(ann(), "", "look", Value::Null).await), "bad_arguments");
+    assert_eq!(code(&yard.command(ann(), "3", "break", Value::Null).await), "failed");
+    let late =
+        Command { id: "4".into(), name: "look".into(), args: Value::Null, deadline_ms: Some(0) };
+    let late = yard.machine.handle().command(ann(), late).await.await.unwrap();
+    assert_eq!(code(&late), "late");
+}
+
+#[tokio::test]
+async fn the_e_stop_calls_off_what_moves_and_refuses_more() {
+    let yard = Yard::new();
+    let handle = yard.machine.handle();
+    let dance =
+        Command { id: "1".into(), name: "dance".into(), args: Value::Null, deadline_ms: None };
+    let dancing = handle.command(ann(), dance).await;
+    // Answered after the dance began, since asks are taken in order.
+    yard.command(ann(), "2", "look", Value::Null).await;
+    handle.estop(eve(), EstopAction::Press).await;
+    assert_eq!(code(&dancing.await.unwrap()), "stopped");
+    assert_eq!(yard.diary.lock().unwrap().stops, 1);
+    assert_eq!(code(&yard.command(ann(), "3", "dance", Value::Null).await), "stopped");
+    assert!(yard.command(ann(), "4", "look", Value::Null).await.ok, "looking moves nothing");
+}
+
+#[tokio::test]
+async fn a_stopped_worker_leaves_the_machine_standing() {
+    let yard = Yard::new();
+    let stops = yard.diary.lock().unwrap().stops;
+    yard.machine.stop().await;
+    assert!(yard.diary.lock().unwrap().stops > stops);
+}
