@@ -1,0 +1,170 @@
+"""Moves one file between two Rust ends and between two aiortc ends, in turns, and prints a table.
+
+Rust: `halyard send LINK FILE` to a `halyard-worker standalone --video none`, whole process life of the
+sender included. aiortc: two processes, from the open channel to the receiver's answer.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "interop"))
+from programs import BIN_DIR, json_line, program
+
+RUNS = int(os.environ.get("RUNS", "5"))
+MIB = int(os.environ.get("MIB", "256"))
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass
+class Run:
+    """One transfer: seconds, and what each end spent on it."""
+
+    seconds: float
+    sender_cpu: float
+    receiver_cpu: float
+    sender_peak_kib: int
+    receiver_peak_kib: int
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"/proc/{pid}/status has no VmHWM")
+
+
+@asynccontextmanager
+async def worker(files: Path):
+    async with program(
+        "halyard-worker",
+        *("standalone", "--listen", "127.0.0.1:0", "--video", "none", "--json"),
+        *("--files", str(files)),
+        log="bench-files",
+    ) as process:
+        yield process.pid, (await json_line(process, "room"))["join_url"]
+
+
+async def rust(worker_pid: int, link: str, source: Path, files: Path, sha256: str) -> Run:
+    Path(f"/proc/{worker_pid}/clear_refs").write_text("5")  # a new high-water mark
+    before, began = cpu_seconds(worker_pid), time.monotonic()
+    arguments = [str(BIN_DIR / "halyard"), "send", link, str(source)]
+    pid = os.posix_spawn(
+        arguments[0],
+        arguments,
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)],
+    )
+    _, status, usage = await asyncio.to_thread(os.wait4, pid, 0)
+    seconds = time.monotonic() - began
+    if status != 0:
+        raise RuntimeError(f"halyard send ended with {os.waitstatus_to_exitcode(status)}")
+    check(files / source.name, sha256)
+    (files / source.name).unlink()
+    return Run(
+        seconds,
+        usage.ru_utime + usage.ru_stime,
+        cpu_seconds(worker_pid) - before,
+        usage.ru_maxrss,
+        peak_kib(worker_pid),
+    )
+
+
+async def aiortc(source: Path, files: Path, sha256: str) -> Run:
+    target = files / "aiortc.bin"
+
+    async def end(role: str, path: Path):
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, str(HERE / "aiortc_end.py"), role, str(path)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+
+    async def hear(process) -> dict:
+        return json.loads(await process.stdout.readline())
+
+    def tell(process, message: dict) -> None:
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    sender, receiver = await end("send", source), await end("receive", target)
+    tell(receiver, await hear(sender))
+    tell(sender, await hear(receiver))
+    await hear(sender)
+    began = time.monotonic()
+    received, sent = await asyncio.gather(hear(receiver), hear(sender))
+    seconds = time.monotonic() - began
+    tell(receiver, {})
+    await asyncio.gather(sender.wait(), receiver.wait())
+    check(target, sha256)
+    target.unlink()
+    return Run(
+        seconds,
+        sent["cpu_seconds"],
+        received["cpu_seconds"],
+        sent["peak_kib"],
+        received["peak_kib"],
+    )
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check(path: Path, sha256: str) -> None:
+    if digest(path) != sha256:
+        raise RuntimeError(f"{path} is not what was sent")
+
+
+def row(name: str, runs: list[Run]) -> str:
+    def middle(value) -> float:
+        return statistics.median(value(run) for run in runs)
+
+    megabytes = MIB * 1024 * 1024 / 1e6
+    rate = middle(lambda run: megabytes / run.seconds)
+    sender = middle(lambda run: run.sender_cpu / megabytes * 1000)
+    receiver = middle(lambda run: run.receiver_cpu / megabytes * 1000)
+    peak_out = middle(lambda run: run.sender_peak_kib / 1024)
+    peak_in = middle(lambda run: run.receiver_peak_kib / 1024)
+    return (
+        f"| {name} | {rate:.0f} | {sender:.1f} | {receiver:.1f} | {peak_out:.0f} | {peak_in:.0f} |"
+    )
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("HALYARD_OUT")) as folder:
+        files = Path(folder) / "files"
+        files.mkdir()
+        source = Path(folder) / "recording.bin"
+        with source.open("wb") as file:
+            for _ in range(MIB):
+                file.write(os.urandom(1024 * 1024))
+        sha256 = digest(source)
+        ours, theirs = [], []
+        async with worker(files) as (pid, link):
+            for number in range(RUNS):
+                ours.append(await rust(pid, link, source, files, sha256))
+                theirs.append(await aiortc(source, files, sha256))
+                print(f"run {number + 1}: {ours[-1]} {theirs[-1]}", file=sys.stderr)
+    print(f"### One file of {MIB} MiB over loopback, medians of {RUNS} runs in turns\n")
+    print("| ends | MB/s | CPU s/GB out | CPU s/GB in | peak MiB out | peak MiB in |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    print(row("halyard -> halyard-worker", ours))
+    print(row("aiortc -> aiortc", theirs))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
