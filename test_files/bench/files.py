@@ -1,7 +1,7 @@
 """Moves one file between two Rust ends and between two aiortc ends, in turns, and prints a table.
 
-Rust: `halyard send LINK FILE` to a `halyard-worker standalone --video none`, whole process life of the
-sender included. aiortc: two processes, from the open channel to the receiver's answer.
+Rust: `halyard send LINK FILE` to a `halyard-worker standalone --video none`, the whole life of the
+sender's process included. aiortc: two processes, from the open channel to the receiver's answer.
 """
 
 import asyncio
@@ -145,7 +145,7 @@ def row(name: str, runs: list[Run]) -> str:
 
 
 async def main() -> None:
-    with tempfile.TemporaryDirectory(dir=os.environ.get("HALYARD_OUT")) as folder:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TESTS_OUT")) as folder:
         files = Path(folder) / "files"
         files.mkdir()
         source = Path(folder) / "recording.bin"

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BIN_DIR = Path(os.environ.get("HALYARD_BIN_DIR", REPOSITORY / "target" / "debug"))
-OUT_DIR = Path(os.environ.get("HALYARD_OUT", REPOSITORY / "test_files" / "out")) / "aiortc"
+BIN_DIR = Path(os.environ.get("TESTS_BIN_DIR", REPOSITORY / "target" / "debug"))
+OUT_DIR = Path(os.environ.get("TESTS_OUT", REPOSITORY / "test_files" / "out")) / "aiortc"
 
 START_SECONDS = 30
 STOP_SECONDS = 15

@@ -1,4 +1,4 @@
-"""An existing client joins a Halyard room, sees the machine and moves files, with nothing changed."""
+"""An existing client joins a room, sees the machine and moves files, with nothing changed in it."""
 
 import asyncio
 import hashlib

@@ -115,8 +115,8 @@ run_node_tests() { # STAGE TIMEOUT_MS FILE…
 need_programs() {
     local program
     for program in halyard halyard-server halyard-worker; do
-        if [[ ! -x $HALYARD_BIN_DIR/$program ]]; then
-            complain "$HALYARD_BIN_DIR/$program is missing; run the stage build first"
+        if [[ ! -x $TESTS_BIN_DIR/$program ]]; then
+            complain "$TESTS_BIN_DIR/$program is missing; run the stage build first"
             return 1
         fi
     done

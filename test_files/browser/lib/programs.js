@@ -7,8 +7,8 @@ import { createInterface } from 'node:readline';
 
 const root = resolve(import.meta.dirname, '../../..');
 
-export const binDir = process.env.HALYARD_BIN_DIR ?? join(root, 'target/debug');
-export const outDir = join(process.env.HALYARD_OUT ?? join(root, 'test_files/out'), 'browser');
+export const binDir = process.env.TESTS_BIN_DIR ?? join(root, 'target/debug');
+export const outDir = join(process.env.TESTS_OUT ?? join(root, 'test_files/out'), 'browser');
 
 const START_MS = 30_000;
 const STOP_MS = 15_000;
