@@ -1,0 +1,383 @@
+import { Backoff } from './backoff.js';
+import { decode, encode } from './channel.js';
+import { Emitter } from './emitter.js';
+import { Peer } from './peer.js';
+import { Signaling } from './signaling.js';
+
+/**
+ * One stay in a room: the broker on one side, the worker on the other. It finds the worker,
+ * connects, and connects again when either link is lost. A lost broker does not disturb a
+ * connection to the worker that stands.
+ *
+ * @typedef {import('./types.js').Access} Access
+ * @typedef {import('./types.js').Hello} Hello
+ * @typedef {import('./types.js').Lane} Lane
+ * @typedef {import('./types.js').Lease} Lease
+ * @typedef {import('./types.js').Estop} Estop
+ * @typedef {import('./types.js').Notice} Notice
+ * @typedef {import('./types.js').PeerInfo} PeerInfo
+ * @typedef {import('./types.js').Problem} Problem
+ * @typedef {import('./types.js').Registered} Registered
+ * @typedef {import('./types.js').Telemetry} Telemetry
+ *
+ * @typedef {'signing-in' | 'joining' | 'waiting' | 'connecting' | 'connected' | 'interrupted' | 'ended'} Phase
+ *
+ * @typedef {object} State
+ * @property {Phase} phase
+ * @property {Access | null} access what this page may do
+ * @property {string | null} worker its peer id
+ * @property {number} others further people in the room
+ * @property {{reason: string, retryAt: number} | null} serverLost set while the broker is away
+ * @property {string | null} reason why the last connection was lost
+ * @property {Problem | null} problem set when it is over
+ *
+ * @typedef {object} Events
+ * @property {State} state
+ * @property {Hello} hello on every new connection
+ * @property {null} gone a connection that had been there is not any more
+ * @property {Lease} lease
+ * @property {Estop} estop
+ * @property {Telemetry} telemetry
+ * @property {Notice} notice
+ * @property {{prefix: string, payload: Record<string, any>}} message every other message on `control`
+ * @property {ArrayBuffer} binary
+ * @property {MediaStreamTrack} track
+ * @property {{from: string, payload: Record<string, any>}} peerMessage
+ */
+
+const PROTOCOL = 1;
+
+/** @extends {Emitter<Events>} */
+export class Session extends Emitter {
+  #signaling;
+  /** @type {Peer | null} */
+  #peer = null;
+  #redial = new Backoff({ first: 400, longest: 8_000 });
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #redialTimer;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  /** Everybody else in the room, by peer id. @type {Map<string, PeerInfo>} */
+  #others = new Map();
+  #greeted = false;
+  #self = '';
+  /** @type {State} */
+  #state = {
+    phase: 'signing-in',
+    access: null,
+    worker: null,
+    others: 0,
+    serverLost: null,
+    reason: null,
+    problem: null,
+  };
+
+  /** @param {{base: string, room: string, token: string}} place */
+  constructor(place) {
+    super();
+    this.#signaling = new Signaling(place);
+    this.#signaling.on('step', (step) => {
+      if (this.#state.phase !== 'connected' && this.#state.phase !== 'interrupted') {
+        this.#change({ phase: step });
+      }
+    });
+    this.#signaling.on('registered', (registered) => this.#entered(registered));
+    this.#signaling.on('message', (message) => this.#heard(message));
+    this.#signaling.on('lost', (serverLost) => this.#change({ serverLost }));
+    this.#signaling.on('ended', (problem) => this.#ended(problem));
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** This page's own peer id. */
+  get self() {
+    return this.#self;
+  }
+
+  /** Joins. Ends when left, or when there is nothing left to try. */
+  run() {
+    return this.#signaling.run();
+  }
+
+  /**
+   * Says something to the worker.
+   *
+   * @param {string} prefix
+   * @param {object} payload
+   * @param {Lane} [lane]
+   * @returns {boolean} whether it went out
+   */
+  send(prefix, payload, lane = 'control') {
+    return this.#peer?.send(lane, encode(prefix, payload)) ?? false;
+  }
+
+  /**
+   * @param {Uint8Array<ArrayBuffer>} message
+   * @param {AbortSignal} signal
+   */
+  async sendChunk(message, signal) {
+    if (!this.#peer) throw new Error('not connected');
+    await this.#peer.sendChunk(message, signal);
+  }
+
+  /**
+   * This much of what came by `binary` was taken.
+   *
+   * @param {number} bytes of whole messages
+   */
+  taken(bytes) {
+    this.#peer?.taken(bytes);
+  }
+
+  /**
+   * Says something to another peer through the broker.
+   *
+   * @param {string} to
+   * @param {object} payload
+   */
+  tell(to, payload) {
+    this.#signaling.send({ type: 'peer_message', to_peer_id: to, payload });
+  }
+
+  /** @returns {Promise<RTCStatsReport> | null} */
+  stats() {
+    return this.#peer?.stats() ?? null;
+  }
+
+  retryNow() {
+    this.#signaling.retryNow();
+  }
+
+  /** Goodbye to both, at once: nothing here waits, because the page may be going away. */
+  leave() {
+    this.send('BYE', { reason: 'the page was closed' });
+    this.#signaling.leave();
+    clearTimeout(this.#redialTimer);
+    this.#drop();
+  }
+
+  /** @param {Registered} registered */
+  #entered(registered) {
+    const renamed = this.#self !== '' && this.#self !== registered.peer_id;
+    this.#self = registered.peer_id;
+    this.#iceServers = registered.ice_servers;
+    this.#others = new Map(registered.peers.map((peer) => [peer.peer_id, peer]));
+    this.#change({ serverLost: null, access: registered.role ?? this.#state.access ?? 'viewer' });
+    // Under a new name this page is a stranger to the worker.
+    if (renamed) this.#drop();
+    if (!this.#peer) this.#dial();
+  }
+
+  /** @param {import('./signaling.js').Message} message */
+  #heard(message) {
+    switch (message.type) {
+      case 'answer':
+        if (message['sender'] === this.#state.worker) void this.#peer?.accept(String(message['sdp']));
+        break;
+      case 'candidate':
+        if (message['sender'] === this.#state.worker) {
+          void this.#peer?.addCandidate(message['candidate'] ?? {});
+        }
+        break;
+      case 'peer_joined':
+        this.#joined(/** @type {any} */ (message));
+        break;
+      case 'peer_left':
+        this.#others.delete(String(message['peer_id']));
+        this.#left(String(message['peer_id']));
+        break;
+      case 'peer_message':
+        this.emit('peerMessage', {
+          from: String(message['from_peer_id']),
+          payload: message['payload'] ?? {},
+        });
+        break;
+      case 'error':
+        this.#refused(message);
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** @param {PeerInfo} peer */
+  #joined(peer) {
+    this.#others.set(peer.peer_id, peer);
+    this.#change({});
+    // A worker that (re)appears while nothing stands is dialled at once, not after the backoff.
+    if (peer.role === 'worker' && !this.#peer?.isConnected) {
+      this.#drop();
+      this.#redial.reset();
+      this.#dial();
+    }
+  }
+
+  /** @param {string} peerId */
+  #left(peerId) {
+    this.#change({});
+    if (peerId === this.#state.worker && !this.#peer?.isConnected) {
+      this.#drop();
+      this.#dial();
+    }
+  }
+
+  /** @param {import('./signaling.js').Message} error */
+  #refused(error) {
+    const aboutWorker = error['target'] === undefined || error['target'] === this.#state.worker;
+    const gone = error['code'] === 'PEER_NOT_FOUND' || error['code'] === 'PEER_NOT_IN_ROOM';
+    if (gone && aboutWorker && this.#peer && !this.#peer.isConnected) {
+      if (this.#state.worker) this.#others.delete(this.#state.worker);
+      this.#drop();
+      this.#dial();
+    } else if (!gone) {
+      const message = String(error['message'] ?? error['reason'] ?? 'The server refused something.');
+      this.emit('notice', { severity: 'warning', code: String(error['code']), message });
+    }
+  }
+
+  /** Connects to the worker, if one is here; otherwise waits for it to come. */
+  #dial() {
+    clearTimeout(this.#redialTimer);
+    const worker = [...this.#others.values()].find(({ role }) => role === 'worker');
+    if (!worker) {
+      this.#change({ phase: 'waiting', worker: null });
+      return;
+    }
+    const to = worker.peer_id;
+    this.#change({ phase: 'connecting', worker: to });
+    this.#signaling.forgetWaiting();
+    const peer = new Peer({
+      iceServers: this.#iceServers,
+      signal: (message) => this.#signaling.send({ ...message, target: to }),
+    });
+    this.#peer = peer;
+    peer.on('open', (lane) => {
+      if (lane === 'control') this.#greet();
+    });
+    peer.on('state', (state) => {
+      if (state === 'connected') {
+        if (this.#greeted) this.#change({ phase: 'connected', reason: null });
+      } else if (state === 'interrupted') {
+        this.#change({ phase: 'interrupted', reason: 'the network dropped out' });
+      }
+    });
+    peer.on('text', ({ text }) => this.#said(text));
+    peer.on('binary', (message) => this.emit('binary', message));
+    peer.on('track', (track) => this.emit('track', track));
+    peer.on('lost', (reason) => {
+      if (this.#peer === peer) this.#lost(reason);
+    });
+    void peer.offer();
+  }
+
+  #greet() {
+    this.send('HELLO', {
+      protocol: PROTOCOL,
+      agent: 'halyard-page',
+      peer_id: this.#self,
+      capabilities: ['drive', 'files', 'telemetry'],
+    });
+  }
+
+  /** @param {string} reason */
+  #lost(reason) {
+    this.#drop();
+    this.#change({ phase: 'connecting', reason });
+    // With the broker away there is nobody to carry an offer; its return dials.
+    if (this.#signaling.isUp) {
+      this.#redialTimer = setTimeout(() => {
+        if (!this.#peer && this.#signaling.isUp) this.#dial();
+      }, this.#redial.next());
+    }
+  }
+
+  #drop() {
+    const peer = this.#peer;
+    this.#peer = null;
+    peer?.close();
+    if (this.#greeted) {
+      this.#greeted = false;
+      this.emit('gone', null);
+    }
+  }
+
+  /** @param {string} text from the worker */
+  #said(text) {
+    const message = decode(text);
+    if (!message) return;
+    const { prefix, payload } = message;
+    switch (prefix) {
+      case 'HELLO':
+        this.#helloed(payload);
+        break;
+      case 'CONTROL_LEASE':
+        this.emit('lease', {
+          holder: typeof payload['holder'] === 'string' ? payload['holder'] : null,
+          number: Number(payload['number']) || 0,
+          you: payload['you'] === true,
+        });
+        break;
+      case 'ESTOP':
+        if (typeof payload['latched'] !== 'boolean') break;
+        this.emit('estop', { latched: payload['latched'], by: payload['by'] ?? null });
+        break;
+      case 'TELEMETRY':
+        this.emit('telemetry', payload);
+        break;
+      case 'NOTICE':
+        this.emit('notice', /** @type {any} */ (payload));
+        break;
+      case 'BYE':
+        if (this.#state.worker) this.#others.delete(this.#state.worker);
+        this.#drop();
+        this.#change({ reason: `the machine said goodbye (${String(payload['reason']).slice(0, 120)})` });
+        this.#dial();
+        break;
+      default:
+        this.emit('message', message);
+    }
+  }
+
+  /** @param {Record<string, any>} payload */
+  #helloed(payload) {
+    this.#greeted = true;
+    this.#redial.reset();
+    const access = payload['your_access'] ?? this.#state.access;
+    this.#change({ phase: 'connected', reason: null, access });
+    this.emit('hello', {
+      ...payload,
+      video: Array.isArray(payload['video']) ? payload['video'] : [],
+      commands: Array.isArray(payload['commands']) ? payload['commands'] : [],
+    });
+  }
+
+  /** @param {Problem} problem */
+  #ended(problem) {
+    // A revoked peer is put out by the worker too; anything else leaves a standing connection be.
+    const stands = this.#peer?.isConnected && problem.code === 'ROOM_NOT_FOUND';
+    if (stands) {
+      this.emit('notice', {
+        severity: 'warning',
+        code: 'ROOM_NOT_FOUND',
+        message: 'The server no longer knows this room. The connection to the machine goes on, but once it is lost it needs a new link.',
+      });
+    }
+    if (!stands) {
+      clearTimeout(this.#redialTimer);
+      this.#drop();
+      this.#change({ phase: 'ended', problem, serverLost: null });
+    } else {
+      this.#change({ serverLost: { reason: 'the server forgot this room', retryAt: Infinity } });
+    }
+  }
+
+  /** @param {Partial<State>} change */
+  #change(change) {
+    if (this.#state.phase === 'ended') return;
+    const others = [...this.#others.values()].filter(({ role }) => role !== 'worker').length;
+    this.#state = { ...this.#state, ...change, others };
+    this.emit('state', this.#state);
+  }
+}
