@@ -101,11 +101,14 @@ impl LegacyReceiver {
         }
     }
 
-    /// The file that is open is not wanted, or could not be written: its bytes pass by from here.
-    pub fn refuse(&mut self, failure: Failure) {
-        if matches!(self.state, State::Open { .. }) {
+    /// The file that is open is not wanted, or could not be written: its bytes pass by from here,
+    /// and [`LegacyAction::Discard`] is next. `false` when no file is open.
+    pub fn refuse(&mut self, failure: Failure) -> bool {
+        let open = matches!(self.state, State::Open { .. });
+        if open {
             self.discard(failure);
         }
+        open
     }
 
     fn announced(&mut self, name: String, size: u64, hint: Option<String>) {
@@ -160,13 +163,11 @@ impl LegacySender {
     pub fn new(name: &RelativeName, size: u64, hint: Option<String>) -> Result<Self, NameError> {
         let colon = |text: &str| text.find(':');
         let at = colon(name.as_str()).or_else(|| hint.as_deref().and_then(colon));
-        match at {
-            Some(at) => Err(NameError::BadCharacter { found: ':', at }),
-            None => {
-                let name = name.as_str().to_owned();
-                Ok(Self { meta: LegacyMessage::FileMeta { name, size, hint } })
-            }
+        if let Some(at) = at {
+            return Err(NameError::BadCharacter { found: ':', at });
         }
+        let name = name.as_str().to_owned();
+        Ok(Self { meta: LegacyMessage::FileMeta { name, size, hint } })
     }
 
     /// The text before the bytes.
