@@ -16,6 +16,7 @@ export default [
       curly: ['error', 'multi-line'],
       eqeqeq: 'error',
       'no-console': 'error',
+      'no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
       'no-eval': 'error',
       'no-implied-eval': 'error',
       'no-new-func': 'error',

@@ -30,7 +30,7 @@ export class Download extends Transfer {
     this.#sink = sink;
   }
 
-  /** @type {Transfer['isMeant']} */
+  /** @override @type {Transfer['isMeant']} */
   isMeant({ prefix, payload }) {
     if (prefix === 'TRANSFER_OFFER') return payload['request'] === this.#request;
     if (prefix === 'FILE_ERROR') return payload['id'] === this.#request;
@@ -38,12 +38,12 @@ export class Download extends Transfer {
     return words.includes(prefix) && this.wants(payload['transfer']);
   }
 
-  /** @type {Transfer['wants']} */
+  /** @override @type {Transfer['wants']} */
   wants(id) {
     return this.#id !== null && id === this.#id;
   }
 
-  /** @type {Transfer['run']} */
+  /** @override @type {Transfer['run']} */
   async run(wire, inbox, id, signal) {
     this.#id = null;
     this.#request = `get-${id}`;
@@ -65,7 +65,7 @@ export class Download extends Transfer {
     }
   }
 
-  /** @type {Transfer['finish']} */
+  /** @override @type {Transfer['finish']} */
   async finish() {
     this.#hasher.close();
     if (this.state !== 'done') await this.#sink.abandon().catch(() => {});

@@ -150,12 +150,12 @@ export class Session extends Emitter {
     this.#signaling.retryNow();
   }
 
-  /** Goodbye to both, at once: nothing here waits, because the page may be going away. */
+  /** Goodbye to both, for a page that goes away: the connection itself is left to the browser,
+   * because closing it here would be faster than the goodbye. */
   leave() {
     this.send('BYE', { reason: 'the page was closed' });
     this.#signaling.leave();
     clearTimeout(this.#redialTimer);
-    this.#drop();
   }
 
   /** @param {Registered} registered */

@@ -24,13 +24,13 @@ export class Upload extends Transfer {
     this.#path = folder === '' ? file.name : `${folder}/${file.name}`;
   }
 
-  /** @type {Transfer['isMeant']} */
+  /** @override @type {Transfer['isMeant']} */
   isMeant({ prefix, payload }) {
     const words = ['TRANSFER_ACCEPT', 'TRANSFER_PROGRESS', 'TRANSFER_DONE', 'TRANSFER_REFUSE'];
     return words.includes(prefix) && payload['transfer'] === this.#id;
   }
 
-  /** @type {Transfer['run']} */
+  /** @override @type {Transfer['run']} */
   async run(wire, inbox, id, signal) {
     this.#id = id;
     const hasher = new Hasher();

@@ -1,0 +1,104 @@
+import { byId, create, setText } from './dom.js';
+import { formatBitrate } from './format.js';
+
+/**
+ * How the connection itself does: the way it takes, round trip, rate, loss, decoding.
+ *
+ * @typedef {import('./session.js').Session} Session
+ * @typedef {{way: string, roundTripMs: number | null, bitrate: number | null, lossPercent: number | null, decodeMs: number | null, bufferMs: number | null}} LinkNumbers
+ */
+
+const EVERY_MS = 1_000;
+
+const WAYS = new Map([
+  ['host', 'Direct, same network'],
+  ['srflx', 'Direct'],
+  ['prflx', 'Direct'],
+  ['relay', 'Through a relay'],
+]);
+
+/** @type {LinkNumbers} */
+const NOTHING = {
+  way: '–',
+  roundTripMs: null,
+  bitrate: null,
+  lossPercent: null,
+  decodeMs: null,
+  bufferMs: null,
+};
+
+export class LinkStats {
+  #session;
+  /** @type {any} */
+  #before = null;
+  /** @type {LinkNumbers} */
+  latest = NOTHING;
+  #cells = new Map(
+    ['Way', 'Round trip', 'Video', 'Lost packets', 'Decoding'].map((label) => [label, create('dd')]),
+  );
+
+  /** @param {Session} session */
+  constructor(session) {
+    this.#session = session;
+    byId('link-values').replaceChildren(
+      ...[...this.#cells].map(([label, cell]) => create('div', {}, [create('dt', { text: label }), cell])),
+    );
+    session.on('gone', () => {
+      this.#before = null;
+      this.latest = NOTHING;
+      this.#draw();
+    });
+    setInterval(() => void this.#measure(), EVERY_MS);
+    this.#draw();
+  }
+
+  async #measure() {
+    if (document.hidden) return;
+    const report = await this.#session.stats()?.catch(() => null);
+    if (!report) return;
+    /** @type {any[]} */
+    const all = [...report.values()];
+    const pair = all.find((s) => s.type === 'candidate-pair' && s.nominated && s.state === 'succeeded');
+    const local = pair && all.find((s) => s.id === pair.localCandidateId);
+    const remote = pair && all.find((s) => s.id === pair.remoteCandidateId);
+    const video = all.find((s) => s.type === 'inbound-rtp' && s.kind === 'video');
+    const before = this.#before;
+    this.#before = video ?? null;
+    const way = remote?.candidateType === 'relay' ? 'relay' : local?.candidateType;
+    const isNext = video && before && before.id === video.id && video.timestamp > before.timestamp;
+    /** @param {string} name */
+    const grown = (name) => (isNext ? video[name] - before[name] : 0);
+    const packets = grown('packetsReceived') + grown('packetsLost');
+    const frames = grown('framesDecoded');
+    const emitted = grown('jitterBufferEmittedCount');
+    this.latest = {
+      way: WAYS.get(way) ?? '–',
+      roundTripMs: pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000,
+      bitrate: isNext ? (grown('bytesReceived') * 8000) / (video.timestamp - before.timestamp) : null,
+      lossPercent: packets > 0 ? (100 * Math.max(0, grown('packetsLost'))) / packets : null,
+      decodeMs: frames > 0 ? (1000 * grown('totalDecodeTime')) / frames : null,
+      bufferMs: emitted > 0 ? (1000 * grown('jitterBufferDelay')) / emitted : null,
+    };
+    this.#draw();
+  }
+
+  #draw() {
+    const { way, roundTripMs, bitrate, lossPercent, decodeMs } = this.latest;
+    this.#set('Way', way);
+    this.#set('Round trip', roundTripMs === null ? '–' : `${ms(roundTripMs)} ms`);
+    this.#set('Video', bitrate === null ? '–' : formatBitrate(bitrate));
+    this.#set('Lost packets', lossPercent === null ? '–' : `${lossPercent.toFixed(lossPercent > 0 ? 1 : 0)} %`);
+    this.#set('Decoding', decodeMs === null ? '–' : `${ms(decodeMs)} ms`);
+  }
+
+  /** @param {string} label @param {string} text */
+  #set(label, text) {
+    const cell = this.#cells.get(label);
+    if (cell) setText(cell, text);
+  }
+}
+
+/** @param {number} value */
+function ms(value) {
+  return value < 10 ? value.toFixed(1) : value.toFixed(0);
+}

@@ -1,0 +1,129 @@
+import { CommandsView } from './commands.js';
+import { byId, setText } from './dom.js';
+import { DrivingView } from './driving.js';
+import { FilesView } from './files.js';
+import { clip } from './format.js';
+import { LinkStats } from './link-stats.js';
+import { Session } from './session.js';
+import { StatusView } from './status.js';
+import { TelemetryView } from './telemetry.js';
+import { toast } from './toasts.js';
+import { VideoView } from './video.js';
+
+/**
+ * The room: one session, and the views that show it.
+ *
+ * @param {{base: string, room: string, token: string}} place
+ */
+export function openRoom(place) {
+  const session = new Session(place);
+  // Nothing else needs the token.
+  place.token = '';
+
+  const status = new StatusView(session);
+  const video = new VideoView();
+  const telemetry = new TelemetryView();
+  const driving = new DrivingView(session);
+  const commands = new CommandsView(session);
+  const files = new FilesView(session);
+  const link = new LinkStats(session);
+
+  byId('room').hidden = false;
+  byId('top-room').hidden = false;
+  setText(byId('room-id'), place.room);
+  document.title = `Room ${place.room} · Halyard`;
+
+  session.on('state', (state) => {
+    status.show(state);
+    if (state.phase === 'ended' && state.problem) showEnd(state.problem);
+  });
+  session.on('hello', (hello) => {
+    status.offersPicture(hello.video.length > 0);
+    video.expectStrip(hello.video.some(({ strip }) => strip === true));
+  });
+  session.on('gone', () => {
+    video.gone();
+    telemetry.gone();
+  });
+  session.on('track', (track) => video.show(track));
+  session.on('telemetry', (values) => telemetry.take(values));
+  session.on('notice', ({ severity, message }) => {
+    const text = clip(String(message), 300);
+    const known = severity === 'error' || severity === 'warning' ? severity : 'info';
+    toast(text.charAt(0).toUpperCase() + text.slice(1), known);
+  });
+  session.on('message', (message) => {
+    if (message.prefix === 'ACK') commands.acked(message.payload);
+    else files.take(message);
+  });
+  video.on('state', (state) => {
+    status.picture(state !== 'none');
+    driving.picture(state === 'frozen');
+  });
+
+  window.addEventListener('beforeunload', (event) => {
+    if (files.isBusy) event.preventDefault();
+  });
+  window.addEventListener('pagehide', () => {
+    driving.stop();
+    session.leave();
+  });
+  // Coming back with the back button finds everything as it was left: without a connection.
+  window.addEventListener('pageshow', (event) => {
+    if (event.persisted) window.location.reload();
+  });
+
+  void session.run();
+  publish({ session, video, telemetry, driving, link });
+}
+
+/** @param {import('./types.js').Problem} problem */
+function showEnd({ title, text }) {
+  byId('room').hidden = true;
+  byId('ended').hidden = false;
+  setText(byId('ended-title'), title);
+  setText(byId('ended-text'), text);
+  byId('ended-title').focus();
+}
+
+/**
+ * `window.halyard`, read-only: the numbers behind what the page shows, for tests, benchmarks and
+ * the curious. `halyard.stats()` gives a new plain object each time:
+ *
+ * * `phase`, `access`, `worker`, `self`: the connection's state in one word, the rights, peer ids
+ * * `video`: `state`, `width`, `height`, `frames` shown, `fps`, `strips` read, `missed`, `repeats`,
+ *   `ages` of the last 300 strips in ms, oldest first
+ * * `telemetry`: the last that was heard, as it came
+ * * `drive`: `lease`, `estop`, the directions `held`, and why driving is `blocked`
+ * * `link`: `way`, `roundTripMs`, `bitrate`, `lossPercent`, `decodeMs`, `bufferMs`
+ *
+ * There is no secret in it, and nothing can be done with it.
+ *
+ * @param {{session: Session, video: VideoView, telemetry: TelemetryView, driving: DrivingView, link: LinkStats}} views
+ */
+function publish({ session, video, telemetry, driving, link }) {
+  const stats = () => {
+    const { frames, strips, missed, repeats, ages } = video.quality;
+    const { phase, access, worker } = session.state;
+    return {
+      phase,
+      access,
+      worker,
+      self: session.self,
+      video: {
+        state: video.state,
+        ...video.size,
+        frames,
+        fps: video.quality.fps(performance.now()),
+        strips,
+        missed,
+        repeats,
+        ages: [...ages],
+      },
+      telemetry: structuredClone(telemetry.latest),
+      drive: driving.numbers,
+      link: { ...link.latest },
+    };
+  };
+  Object.defineProperty(window, 'halyard', { value: Object.freeze({ stats }) });
+}

@@ -1,0 +1,143 @@
+import { byId, create, setText } from './dom.js';
+
+/**
+ * What the machine says of itself, latest wins. Known values get their unit and their words;
+ * numbers and short texts that this page does not know are shown under their own names.
+ *
+ * @typedef {import('./types.js').Telemetry} Telemetry
+ */
+
+/** The page draws this often; telemetry comes twenty times a second. */
+const DRAW_EVERY_MS = 100;
+
+/** After this long without a word the values are old. */
+const STALE_MS = 1_500;
+
+/** Values under their own names, at most. */
+const MAX_OTHERS = 8;
+
+/** Shown elsewhere, or nothing for people. */
+const HIDDEN = new Set(['seq', 'time_ms', 'pose', 'speed', 'angular_speed', 'battery', 'goal', 'distance_to_goal', 'estop', 'driver']);
+
+/** @typedef {{label: string, text: string, testid: string}} Row */
+
+/**
+ * @param {Record<string, unknown>} telemetry
+ * @returns {Row[]}
+ */
+export function rows(telemetry) {
+  const { pose, speed, angular_speed: turning, battery, distance_to_goal: distance } =
+    /** @type {Telemetry} */ (telemetry);
+  /** @type {Row[]} */
+  const known = [];
+  /** @param {string} label @param {string} testid @param {string | null} text */
+  const add = (label, testid, text) => {
+    if (text !== null) known.push({ label, testid: `telemetry-${testid}`, text });
+  };
+  add('Speed', 'speed', number(speed, 2, 'm/s'));
+  add('Turning', 'angular-speed', number(degrees(turning), 0, '°/s'));
+  add('Heading', 'heading', number(compass(pose?.heading), 0, '°'));
+  add('Position', 'position', isNumber(pose?.x) && isNumber(pose?.y) ? `${fixed(pose.x, 1)}, ${fixed(pose.y, 1)} m` : null);
+  add('To the goal', 'goal', number(distance, 1, 'm'));
+  add('Battery', 'battery', isNumber(battery) ? `${Math.round(battery * 100)} %` : null);
+  const others = Object.entries(telemetry)
+    .filter(([name, value]) => !HIDDEN.has(name) && ['number', 'string', 'boolean'].includes(typeof value))
+    .slice(0, MAX_OTHERS)
+    .map(([name, value]) => ({
+      label: name.replaceAll('_', ' ').slice(0, 40),
+      testid: `telemetry-${name}`,
+      text: isNumber(value) ? String(Math.round(value * 1000) / 1000) : String(value).slice(0, 60),
+    }));
+  return [...known, ...others];
+}
+
+export class TelemetryView {
+  #values = byId('telemetry-values');
+  #note = byId('telemetry-note');
+  /** @type {Map<string, HTMLElement>} */
+  #cells = new Map();
+  /** @type {Telemetry | null} */
+  #latest = null;
+  #heardAt = -Infinity;
+
+  constructor() {
+    setInterval(() => this.#draw(), DRAW_EVERY_MS);
+  }
+
+  /** The last thing that was said. */
+  get latest() {
+    return this.#latest;
+  }
+
+  /** @param {Telemetry} telemetry */
+  take(telemetry) {
+    // The lane does not keep the order.
+    const [was, is] = [this.#latest?.time_ms, telemetry.time_ms];
+    const isOld = isNumber(was) && isNumber(is) && is < was && was - is < 5_000;
+    if (isOld) return;
+    this.#latest = telemetry;
+    this.#heardAt = performance.now();
+  }
+
+  /** The connection is gone: what is shown is old. */
+  gone() {
+    this.#heardAt = -Infinity;
+  }
+
+  #draw() {
+    const isStale = performance.now() - this.#heardAt > STALE_MS;
+    this.#values.toggleAttribute('data-stale', isStale);
+    setText(this.#note, isStale ? (this.#latest ? 'not up to date' : 'nothing heard yet') : '');
+    if (!this.#latest || document.hidden) return;
+    const wanted = rows(/** @type {any} */ (this.#latest));
+    const names = wanted.map(({ testid }) => testid).join();
+    if ([...this.#cells.keys()].join() !== names) this.#rebuild(wanted);
+    for (const { testid, text } of wanted) {
+      const cell = this.#cells.get(testid);
+      if (cell) setText(cell, text);
+    }
+  }
+
+  /** @param {Row[]} wanted */
+  #rebuild(wanted) {
+    this.#cells = new Map(wanted.map(({ testid }) => [testid, create('dd', { testid })]));
+    this.#values.replaceChildren(
+      ...wanted.map(({ label, testid }) =>
+        create('div', {}, [create('dt', { text: label }), this.#cells.get(testid) ?? create('dd')]),
+      ),
+    );
+  }
+}
+
+/** Of a heading in radians, counter-clockwise from east: degrees clockwise from north.
+ * @param {number | undefined} heading */
+export function compass(heading) {
+  if (!isNumber(heading)) return undefined;
+  const clockwise = 90 - (heading * 180) / Math.PI;
+  return Math.round(((clockwise % 360) + 360) % 360) % 360;
+}
+
+/** @param {number | undefined} radians */
+function degrees(radians) {
+  return isNumber(radians) ? (radians * 180) / Math.PI : undefined;
+}
+
+/**
+ * @param {number | undefined} value
+ * @param {number} digits
+ * @param {string} unit
+ */
+function number(value, digits, unit) {
+  return isNumber(value) ? `${fixed(value, digits)}${unit === '°' ? '' : ' '}${unit}`.replace(' °/s', '°/s') : null;
+}
+
+/** Without a minus before nothing. @param {number} value @param {number} digits */
+function fixed(value, digits) {
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? (0).toFixed(digits) : text.replace('-', '−');
+}
+
+/** @param {unknown} value @returns {value is number} */
+function isNumber(value) {
+  return typeof value === 'number' && Number.isFinite(value);
+}

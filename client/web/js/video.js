@@ -1,0 +1,145 @@
+import { byId, setText } from './dom.js';
+import { Emitter } from './emitter.js';
+import { Quality } from './quality.js';
+import { CELL_HEIGHT, CELLS, ageMs, readStrip } from './strip.js';
+
+/**
+ * The picture: shows it, reads the latency strip of every frame shown, and says whether there is a
+ * picture and whether it stands still.
+ *
+ * @typedef {'none' | 'live' | 'frozen'} PictureState
+ */
+
+const DRAW_EVERY_MS = 500;
+const WATCH_EVERY_MS = 200;
+
+/** @extends {Emitter<{state: PictureState}>} */
+export class VideoView extends Emitter {
+  #video = /** @type {HTMLVideoElement} */ (byId('video'));
+  #picture = byId('picture');
+  #hud = byId('hud');
+  #fps = byId('hud-fps');
+  #age = byId('hud-age');
+  #missed = byId('hud-missed');
+  #frozen = byId('frozen');
+  #full = /** @type {HTMLButtonElement} */ (byId('fullscreen'));
+  #quality = new Quality();
+  #hasStrip = false;
+  /** @type {PictureState} */
+  #state = 'none';
+  #canvas = document.createElement('canvas');
+  #context = this.#canvas.getContext('2d', { willReadFrequently: true, alpha: false });
+
+  constructor() {
+    super();
+    this.#canvas.height = 1;
+    this.#video.addEventListener('resize', () => this.#fit());
+    if ('requestVideoFrameCallback' in this.#video) this.#watch();
+    setInterval(() => this.#judge(), WATCH_EVERY_MS);
+    setInterval(() => this.#draw(), DRAW_EVERY_MS);
+    this.#offerFullScreen();
+  }
+
+  /** The element's own numbers. */
+  get size() {
+    return { width: this.#video.videoWidth, height: this.#video.videoHeight };
+  }
+
+  get quality() {
+    return this.#quality;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** @param {MediaStreamTrack} track */
+  show(track) {
+    this.#quality = new Quality();
+    this.#video.srcObject = new MediaStream([track]);
+    // Muted pictures may start by themselves; a browser that still refuses shows its own button.
+    this.#video.play().catch(() => {
+      this.#video.controls = true;
+    });
+  }
+
+  /** @param {boolean} hasStrip whether the picture is said to have the latency strip */
+  expectStrip(hasStrip) {
+    this.#hasStrip = hasStrip;
+    this.#fit();
+  }
+
+  /** The connection is gone: the last frame stays, but it is old. */
+  gone() {
+    this.#enter('none');
+  }
+
+  #watch() {
+    this.#video.requestVideoFrameCallback((now, frame) => {
+      this.#watch();
+      // The clock of `Date` is the one that the machine's clock is compared with.
+      const shownAt = Date.now() + (frame.expectedDisplayTime - performance.now());
+      this.#quality.add(now, this.#read(shownAt));
+      if (this.#state !== 'live') this.#judge();
+    });
+  }
+
+  /** @param {number} shownAt Unix time in ms */
+  #read(shownAt) {
+    const { videoWidth: width, videoHeight: height } = this.#video;
+    const cell = Math.floor(width / CELLS);
+    if (!this.#hasStrip || cell < 1 || !this.#context) return null;
+    const used = cell * CELLS;
+    if (this.#canvas.width !== used) this.#canvas.width = used;
+    // One row through the middle of the cells is all that is copied.
+    this.#context.drawImage(this.#video, 0, height - CELL_HEIGHT / 2, used, 1, 0, 0, used, 1);
+    const strip = readStrip(this.#context.getImageData(0, 0, used, 1).data, cell);
+    return strip && { frame: strip.frame, ageMs: ageMs(strip.timeMs, shownAt) };
+  }
+
+  /** Cuts the strip off the bottom edge: it is for this page, not for people. */
+  #fit() {
+    const { videoWidth: width, videoHeight: height } = this.#video;
+    if (width === 0 || height === 0) return;
+    const visible = this.#hasStrip ? height - CELL_HEIGHT : height;
+    this.#picture.style.setProperty('--ratio', String(width / visible));
+  }
+
+  #judge() {
+    const quality = this.#quality;
+    if (quality.frames === 0) return this.#enter('none');
+    this.#enter(quality.isFrozen(performance.now()) ? 'frozen' : 'live');
+  }
+
+  /** @param {PictureState} state */
+  #enter(state) {
+    if (state === 'none') this.#quality = new Quality();
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#picture.toggleAttribute('data-empty', state === 'none');
+    this.#frozen.hidden = state !== 'frozen';
+    this.#hud.hidden = state === 'none';
+    this.emit('state', state);
+  }
+
+  #draw() {
+    if (this.#hud.hidden || document.hidden) return;
+    const { age, missed } = this.#quality;
+    setText(this.#fps, `${Math.round(this.#quality.fps(performance.now()))}`);
+    setText(this.#age, age === null ? '–' : `${Math.max(0, Math.round(age))} ms`);
+    setText(this.#missed, this.#hasStrip ? String(missed) : '–');
+  }
+
+  #offerFullScreen() {
+    const stage = byId('room');
+    this.#full.hidden = !document.fullscreenEnabled;
+    this.#full.addEventListener('click', () => {
+      if (document.fullscreenElement) void document.exitFullscreen();
+      else stage.requestFullscreen().catch(() => {});
+    });
+    document.addEventListener('fullscreenchange', () => {
+      const isFull = document.fullscreenElement !== null;
+      this.#full.setAttribute('aria-label', isFull ? 'Leave full screen' : 'Full screen');
+    });
+  }
+}
