@@ -1,0 +1,68 @@
+//! Asking the machine to do something once.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use halyard_protocol::channel::{Ack, Command, Lane, Message};
+use serde_json::Value;
+
+use super::{CommandError, Session, SessionError};
+use crate::peer::PeerError;
+
+/// How long to wait for an answer when no deadline was given.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What an answer may take beyond the deadline: the command may start at the last moment.
+const ANSWER: Duration = Duration::from_secs(10);
+
+impl Session {
+    /// Asks the worker to do something, once: when the connection breaks meanwhile, the same
+    /// request (by its id) is said again on the next one, and a worker that did it answers again
+    /// instead of doing it again.
+    ///
+    /// `deadline` is how long it may wait until it is started. The answer may be a refusal in the
+    /// worker's own words.
+    pub async fn command(
+        &self,
+        name: &str,
+        args: Value,
+        deadline: Option<Duration>,
+    ) -> Result<Ack, CommandError> {
+        let id = format!("{:016x}", rand::random::<u64>());
+        let started = Instant::now();
+        let patience = deadline.map_or(PATIENCE, |deadline| deadline + ANSWER);
+        let mut pending = self.shared.expect_ack(&id);
+        let asked = async {
+            loop {
+                let link = self.shared.linked().await?;
+                let left = deadline.map(|deadline| deadline.saturating_sub(started.elapsed()));
+                let message = Message::Command(Command {
+                    id: id.clone(),
+                    name: name.to_owned(),
+                    args: args.clone(),
+                    deadline_ms: left.map(|left| left.as_millis() as u64),
+                });
+                match link.peer.send(Lane::Control, &message).await {
+                    Err(error @ PeerError::TooLarge { .. }) => {
+                        return Err(CommandError::TooLarge(Arc::new(error)));
+                    }
+                    // A connection that broke meanwhile is replaced: say it again there.
+                    Ok(()) | Err(_) => {}
+                }
+                tokio::select! {
+                    biased;
+                    ack = &mut pending.told => {
+                        return ack.map_err(|_| SessionError::Closed.into());
+                    }
+                    () = self.shared.unlinked(link.generation) => {}
+                }
+            }
+        };
+        match tokio::time::timeout(patience, asked).await {
+            Ok(result) => result,
+            Err(_) => Err(CommandError::TimedOut { name: name.to_owned(), waited: patience }),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What can go wrong in a session, in the caller's words.
+
+use std::{sync::Arc, time::Duration};
+
+use halyard_protocol::{
+    ids::{PeerId, RoomId},
+    transfer::Failure,
+};
+
+use crate::{api::ApiError, peer::PeerError, signaling::SignalError};
+
+/// A session could not be made, or ended.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SessionError {
+    /// No identity was to be had.
+    #[error("cannot sign in: {0}")]
+    SignIn(Arc<ApiError>),
+    /// The broker cannot be reached, or does not let us in.
+    #[error("{0}")]
+    Signal(Arc<SignalError>),
+    /// Nobody in the room calls itself a worker. Start one, or check that the link is the right
+    /// one.
+    #[error(
+        "no worker is in room {room} (waited {} s); start one, or check that this is its room",
+        .waited.as_secs()
+    )]
+    NoWorker {
+        /// Which room.
+        room: RoomId,
+        /// How long.
+        waited: Duration,
+    },
+    /// A worker is there, but no peer connection to it comes about.
+    #[error(
+        "no connection to the worker {worker} within {} s ({last}); a firewall may drop UDP, try `halyard doctor LINK`",
+        .waited.as_secs()
+    )]
+    NoConnection {
+        /// Which worker.
+        worker: PeerId,
+        /// How long it was tried.
+        waited: Duration,
+        /// How far it came.
+        last: String,
+    },
+    /// The session was closed by this end.
+    #[error("the session is closed")]
+    Closed,
+}
+
+impl From<SignalError> for SessionError {
+    fn from(error: SignalError) -> Self {
+        Self::Signal(Arc::new(error))
+    }
+}
+
+impl From<ApiError> for SessionError {
+    fn from(error: ApiError) -> Self {
+        Self::SignIn(Arc::new(error))
+    }
+}
+
+impl SessionError {
+    /// Whether the broker was reached and said no.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::SignIn(error) => error.is_refusal(),
+            Self::Signal(error) => error.is_refusal(),
+            _ => false,
+        }
+    }
+
+    /// A stable word for programs.
+    pub fn code(&self) -> String {
+        match self {
+            Self::SignIn(error) => error.code().to_owned(),
+            Self::Signal(error) => error.code(),
+            Self::NoWorker { .. } => "NO_WORKER".into(),
+            Self::NoConnection { .. } => "NO_CONNECTION".into(),
+            Self::Closed => "CLOSED".into(),
+        }
+    }
+}
+
+/// A command was not answered. (One that was refused *was* answered: see its `Ack`.)
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommandError {
+    /// The session ended before the answer came.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// No answer came in time. Whether it was done is not known.
+    #[error("the worker did not answer `{name}` within {} s; it may still have been done", .waited.as_secs_f32())]
+    TimedOut {
+        /// Which command.
+        name: String,
+        /// How long.
+        waited: Duration,
+    },
+    /// The arguments do not fit into one message.
+    #[error("the arguments are too large: {0}")]
+    TooLarge(Arc<PeerError>),
+}
+
+/// The machine cannot be driven by this session now.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DriveError {
+    /// The session ended.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// Somebody else drives. Wait until they are done.
+    #[error("{holder} is driving; try again when they are done")]
+    Taken {
+        /// Who.
+        holder: PeerId,
+    },
+    /// The worker does not let this session drive, in its own words.
+    #[error("{message}")]
+    Refused {
+        /// A stable word, for example `forbidden`.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The worker did not answer.
+    #[error("the worker did not say who drives within {} s", .waited.as_secs_f32())]
+    TimedOut {
+        /// How long.
+        waited: Duration,
+    },
+}
+
+/// Something about files came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FilesError {
+    /// The session ended. What arrived is kept; the same request goes on from there.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The file on this machine cannot be read.
+    #[error("{0}")]
+    Local(Failure),
+    /// The worker, or the transfer, said no.
+    #[error("{0}")]
+    Refused(Failure),
+}

@@ -1,0 +1,38 @@
+//! What a session is asked to be.
+
+use std::time::Duration;
+
+use halyard_protocol::ids::PeerId;
+
+use crate::api::Identity;
+
+/// Wishes for a session. The default is a program without a picture and with usual patience.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Whether to receive the worker's picture.
+    pub video: bool,
+    /// Program and version, told to the worker in `HELLO`.
+    pub name: String,
+    /// Who comes. A fresh anonymous identity if not given.
+    pub identity: Option<Identity>,
+    /// Which worker to connect to. The first one in the room if not given.
+    pub worker: Option<PeerId>,
+    /// How long to wait for a worker, at the start and after it left.
+    pub worker_wait: Duration,
+    /// How long to try to connect to a worker that is there, at the start and after the connection
+    /// broke.
+    pub connection_wait: Duration,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            video: false,
+            name: concat!("halyard/", env!("CARGO_PKG_VERSION")).to_owned(),
+            identity: None,
+            worker: None,
+            worker_wait: Duration::from_secs(20),
+            connection_wait: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Who is in the room, and which of them is the worker to connect to. Pure.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use halyard_protocol::{
+    access::PeerRole,
+    ids::PeerId,
+    signal::{Metadata, PeerInfo, Registered},
+};
+
+/// Everybody else in the room, in the order in which they came, and the worker that counts.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    peers: Vec<PeerInfo>,
+    /// Only this worker, if the user named one.
+    wanted: Option<PeerId>,
+    worker: Option<PeerId>,
+}
+
+/// What a change means for the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing.
+    None,
+    /// There is one to connect to; perhaps the same name, started anew.
+    Came,
+    /// There is none any more.
+    Left,
+}
+
+impl Room {
+    pub(super) fn new(wanted: Option<PeerId>) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
+    /// The worker to connect to. It stays known after it left, for the connection may live on.
+    pub(super) fn worker(&self) -> Option<&PeerId> {
+        self.worker.as_ref()
+    }
+
+    pub(super) fn peers(&self) -> Arc<Vec<PeerInfo>> {
+        Arc::new(self.peers.clone())
+    }
+
+    /// A registration says who is here. The old worker counts as come again when it registered
+    /// anew since we last heard of it.
+    pub(super) fn registered(&mut self, registered: &Registered) -> Change {
+        let mut peers = registered.peers.clone();
+        if peers.is_empty() {
+            // A broker of the original names them without their parts; `discover_peers` follows.
+            peers = registered.peer_list.iter().map(|id| nameless(registered, id)).collect();
+        }
+        let since = |peers: &[PeerInfo], id: &PeerId| {
+            peers.iter().find(|peer| peer.peer_id == *id).map(|peer| peer.connected_at)
+        };
+        let before = self.worker.clone().and_then(|id| since(&self.peers, &id));
+        self.peers = peers;
+        let now = self.worker.clone().and_then(|id| since(&self.peers, &id));
+        match (before, now) {
+            // The broker's own number, passed on unchanged: comparing it exactly is right.
+            (Some(before), Some(now)) if before.to_bits() == now.to_bits() => Change::None,
+            (_, Some(_)) => Change::Came,
+            (before, None) => self.choose(before.is_some()),
+        }
+    }
+
+    pub(super) fn joined(&mut self, peer: PeerInfo) -> Change {
+        let id = peer.peer_id.clone();
+        let is_worker = self.fits(&peer);
+        let again = self.worker.as_ref() == Some(&id);
+        self.peers.retain(|known| known.peer_id != id);
+        self.peers.push(peer);
+        let nobody = self.worker.as_ref().is_none_or(|worker| !self.is_here(worker));
+        if is_worker && (again || nobody) {
+            self.worker = Some(id);
+            return Change::Came;
+        }
+        Change::None
+    }
+
+    pub(super) fn left(&mut self, id: &PeerId) -> Change {
+        self.peers.retain(|known| known.peer_id != *id);
+        if self.worker.as_ref() == Some(id) { self.choose(true) } else { Change::None }
+    }
+
+    pub(super) fn described(&mut self, id: &PeerId, metadata: Metadata) {
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.peer_id == *id) {
+            peer.metadata = metadata;
+        }
+    }
+
+    /// The answer to `discover_peers`, which names everybody's part.
+    pub(super) fn discovered(&mut self, found: Vec<PeerInfo>) -> Change {
+        let mut change = Change::None;
+        for peer in found {
+            if self.worker.as_ref() != Some(&peer.peer_id) && self.joined(peer) == Change::Came {
+                change = Change::Came;
+            }
+        }
+        change
+    }
+
+    fn choose(&mut self, was_here: bool) -> Change {
+        match self.peers.iter().find(|peer| self.fits(peer)) {
+            Some(peer) => {
+                self.worker = Some(peer.peer_id.clone());
+                Change::Came
+            }
+            None if was_here => Change::Left,
+            None => Change::None,
+        }
+    }
+
+    fn fits(&self, peer: &PeerInfo) -> bool {
+        match &self.wanted {
+            Some(wanted) => peer.peer_id == *wanted,
+            None => peer.role == PeerRole::Worker,
+        }
+    }
+
+    fn is_here(&self, id: &PeerId) -> bool {
+        self.peers.iter().any(|peer| peer.peer_id == *id)
+    }
+}
+
+fn nameless(registered: &Registered, id: &PeerId) -> PeerInfo {
+    let metadata: &BTreeMap<_, _> = &registered.peer_metadata;
+    PeerInfo {
+        peer_id: id.clone(),
+        role: PeerRole::Peer,
+        access: halyard_protocol::access::Access::Viewer,
+        metadata: metadata.get(id).cloned().unwrap_or_default(),
+        connected_at: 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use halyard_protocol::access::Access;
+
+    use super::*;
+
+    fn id(name: &str) -> PeerId {
+        PeerId::new(name).expect("a good name")
+    }
+
+    fn peer(name: &str, role: PeerRole, connected_at: f64) -> PeerInfo {
+        PeerInfo {
+            peer_id: id(name),
+            role,
+            access: Access::Operator,
+            metadata: Metadata::default(),
+            connected_at,
+        }
+    }
+
+    fn registered(peers: Vec<PeerInfo>) -> Registered {
+        let list: Vec<_> = peers.iter().map(|peer| peer.peer_id.clone()).collect();
+        serde_json::from_value(serde_json::json!({
+            "room_id": "r", "token": null, "peer_id": "me", "admin_peer_id": null,
+            "peer_list": list, "peer_metadata": {}, "ice_servers": [], "mesh_ice_servers": [],
+            "peers": peers,
+        }))
+        .expect("a registration")
+    }
+
+    #[test]
+    fn the_first_worker_in_the_room_is_chosen() {
+        let mut room = Room::new(None);
+        assert_eq!(
+            room.registered(&registered(vec![peer("a", PeerRole::Client, 1.0)])),
+            Change::None
+        );
+        assert_eq!(room.joined(peer("w1", PeerRole::Worker, 2.0)), Change::Came);
+        assert_eq!(room.joined(peer("w2", PeerRole::Worker, 3.0)), Change::None);
+        assert_eq!(room.worker(), Some(&id("w1")));
+        assert_eq!(room.left(&id("w1")), Change::Came, "the other one takes over");
+        assert_eq!(room.worker(), Some(&id("w2")));
+        assert_eq!(room.left(&id("w2")), Change::Left);
+    }
+
+    #[test]
+    fn a_worker_that_joins_again_counts_as_started_anew() {
+        let mut room = Room::new(None);
+        room.joined(peer("w", PeerRole::Worker, 2.0));
+        assert_eq!(room.joined(peer("w", PeerRole::Worker, 3.0)), Change::Came);
+    }
+
+    #[test]
+    fn after_a_reconnect_only_a_new_registration_of_the_worker_counts() {
+        let mut room = Room::new(None);
+        room.registered(&registered(vec![peer("w", PeerRole::Worker, 2.0)]));
+        let same = registered(vec![peer("w", PeerRole::Worker, 2.0)]);
+        assert_eq!(room.registered(&same), Change::None);
+        let anew = registered(vec![peer("w", PeerRole::Worker, 9.0)]);
+        assert_eq!(room.registered(&anew), Change::Came);
+        assert_eq!(room.registered(&registered(Vec::new())), Change::Left);
+        assert_eq!(room.registered(&anew), Change::Came);
+    }
+
+    #[test]
+    fn a_worker_that_the_user_named_is_the_only_one() {
+        let mut room = Room::new(Some(id("w2")));
+        assert_eq!(room.joined(peer("w1", PeerRole::Worker, 1.0)), Change::None);
+        assert_eq!(room.joined(peer("w2", PeerRole::Peer, 1.0)), Change::Came);
+    }
+}

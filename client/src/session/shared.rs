@@ -1,0 +1,115 @@
+//! What the session's task knows and its handles read.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use halyard_protocol::{
+    channel::{Ack, Hello, LeaseState},
+    ids::PeerId,
+    signal::PeerInfo,
+};
+use tokio::sync::{broadcast, oneshot, watch};
+
+use super::{SessionError, SessionEvent, Telemetry, recovery::Generation};
+use crate::{peer::Peer, transfer::Transfers};
+
+/// Events that a listener may be behind: at 20 reports a second, some twelve seconds.
+const EVENTS: usize = 256;
+
+/// A connection that is up.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) generation: Generation,
+    pub(super) worker: PeerId,
+    pub(super) hello: Arc<Hello>,
+    pub(super) peer: Peer,
+    pub(super) transfers: Transfers,
+}
+
+/// Values that change, and who waits for them.
+pub(super) struct Shared {
+    pub(super) link: watch::Sender<Option<Link>>,
+    pub(super) roster: watch::Sender<Arc<Vec<PeerInfo>>>,
+    pub(super) telemetry: watch::Sender<Option<Telemetry>>,
+    pub(super) lease: watch::Sender<Option<LeaseState>>,
+    pub(super) ended: watch::Sender<Option<SessionError>>,
+    pub(super) events: broadcast::Sender<SessionEvent>,
+    acks: Mutex<HashMap<String, oneshot::Sender<Ack>>>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            link: watch::Sender::new(None),
+            roster: watch::Sender::new(Arc::default()),
+            telemetry: watch::Sender::new(None),
+            lease: watch::Sender::new(None),
+            ended: watch::Sender::new(None),
+            events: broadcast::Sender::new(EVENTS),
+            acks: Mutex::default(),
+        }
+    }
+
+    /// Tells whoever listens.
+    pub(super) fn tell(&self, event: SessionEvent) {
+        // Nobody listening is fine.
+        let _ = self.events.send(event);
+    }
+
+    /// The connection, as soon as one is up.
+    pub(super) async fn linked(&self) -> Result<Link, SessionError> {
+        let mut link = self.link.subscribe();
+        let mut ended = self.ended.subscribe();
+        tokio::select! {
+            // A session that has ended may still show its last connection.
+            biased;
+            error = ended.wait_for(Option::is_some) => {
+                Err(error.ok().and_then(|e| e.clone()).unwrap_or(SessionError::Closed))
+            }
+            link = link.wait_for(Option::is_some) => {
+                link.ok().and_then(|l| l.clone()).ok_or(SessionError::Closed)
+            }
+        }
+    }
+
+    /// Waits until this connection is not the present one any more.
+    pub(super) async fn unlinked(&self, generation: Generation) {
+        let mut link = self.link.subscribe();
+        let other =
+            |link: &Option<Link>| link.as_ref().is_none_or(|link| link.generation != generation);
+        let _ = link.wait_for(other).await;
+    }
+
+    /// A place for the answer to a command. Dropping it gives the place up.
+    pub(super) fn expect_ack(self: &Arc<Self>, id: &str) -> PendingAck {
+        let (tell, told) = oneshot::channel();
+        self.acks().insert(id.to_owned(), tell);
+        PendingAck { shared: Arc::clone(self), id: id.to_owned(), told }
+    }
+
+    /// The answer came. One that nobody waits for is forgotten.
+    pub(super) fn ack(&self, ack: Ack) {
+        if let Some(tell) = self.acks().remove(&ack.id) {
+            let _ = tell.send(ack);
+        }
+    }
+
+    fn acks(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Ack>>> {
+        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody waits for an answer.
+pub(super) struct PendingAck {
+    shared: Arc<Shared>,
+    id: String,
+    pub(super) told: oneshot::Receiver<Ack>,
+}
+
+impl Drop for PendingAck {
+    fn drop(&mut self) {
+        self.shared.acks().remove(&self.id);
+    }
+}
