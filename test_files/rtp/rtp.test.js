@@ -1,0 +1,66 @@
+// Any encoder's H.264 over RTP, passed on to browsers without encoding it again.
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { after, before, describe, test } from 'node:test';
+import { launch } from '../browser/lib/browser.js';
+import { OperatorPage } from '../browser/lib/operator-page.js';
+import { Program, standalone } from '../browser/lib/programs.js';
+import { encoders, HEIGHT, WIDTH } from './encoders.js';
+
+/** A UDP port that is free now. */
+async function freeUdpPort() {
+  const socket = createSocket('udp4');
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const { port } = socket.address();
+  await new Promise((/** @type {(value?: unknown) => void} */ done) => socket.close(done));
+  return port;
+}
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser?.close());
+
+for (const name of Object.keys(encoders(0))) {
+  describe(name, () => {
+    /** @type {Program} */
+    let encoder;
+    /** @type {Awaited<ReturnType<typeof standalone>>} */
+    let rover;
+    before(async () => {
+      const port = await freeUdpPort();
+      rover = await standalone({ log: `rtp-worker-${name}`, args: ['--video', `rtp:${port}`] });
+      const [command, ...args] = encoders(port)[name];
+      encoder = new Program(command, args, { log: `rtp-${name}` });
+    });
+    after(async () => {
+      encoder?.child.kill('SIGKILL');
+      await rover?.program.stop();
+    });
+
+    test('its picture is seen in Chromium, moving and in its own size', async (t) => {
+      const page = await OperatorPage.open(browser, rover.viewer, `rtp-${name}`, t);
+      await page.waitForVideo();
+      assert.deepEqual(await page.videoSize(), { width: WIDTH, height: HEIGHT });
+      const shown = await page.countFrames(2000);
+      assert.ok(shown >= 30, `${shown} frames in 2 s, 60 were sent`);
+      assert.ok((await page.contrast()) > 30, 'the picture is not one flat colour');
+      await page.close();
+    });
+
+    test('somebody who comes later sees it too', async (t) => {
+      const first = await OperatorPage.open(browser, rover.viewer, `rtp-${name}-first`, t);
+      await first.waitForVideo();
+      const later = await OperatorPage.open(browser, rover.viewer, `rtp-${name}-later`, t);
+      await later.waitForVideo();
+      const [one, other] = await Promise.all([first.countFrames(1000), later.countFrames(1000)]);
+      assert.ok(one >= 15 && other >= 15, `frames in 1 s: ${one} and ${other}`);
+      await first.close();
+      await later.close();
+    });
+  });
+}
