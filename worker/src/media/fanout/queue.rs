@@ -1,0 +1,129 @@
+//! One viewer's queue: short, never waited for, always decodable.
+//!
+//! What comes out can always be decoded: it begins with a key frame, and after a loss it goes on
+//! with one. What does not fit is lost together with everything that waits, since pictures in the
+//! middle of a group are of no use and old ones of little.
+
+use std::{collections::VecDeque, time::Instant};
+
+use crate::media::frame::EncodedFrame;
+
+/// Pictures that may wait: half a second at 30 frames a second. Who is further behind than that
+/// drives by an old picture, and is better served by a gap.
+pub const ROOM: usize = 15;
+
+/// What waits for one viewer.
+#[derive(Debug)]
+pub struct Queue {
+    frames: VecDeque<EncodedFrame>,
+    /// How many of the waiting ones were kept from before he came.
+    kept: usize,
+    /// [`ROOM`], and as much again as was kept when he came.
+    room: usize,
+    /// Nothing but a key frame can be decoded now.
+    needs_key: bool,
+    /// That is so because of a loss.
+    wants_keyframe: bool,
+    dropped: u64,
+    ended: bool,
+}
+
+/// What [`Queue::take`] found.
+#[derive(Debug)]
+pub enum Taken {
+    /// The next picture.
+    Frame {
+        /// It.
+        frame: EncodedFrame,
+        /// Whether it is one of those kept from before.
+        catching_up: bool,
+    },
+    /// The next picture is one of those kept from before; it may go then.
+    NotBefore(Instant),
+    /// Nothing waits.
+    Empty {
+        /// And nothing will come before the next key frame, because of a loss: ask for one.
+        wants_keyframe: bool,
+    },
+    /// Nothing waits and nothing will.
+    Ended,
+}
+
+impl Queue {
+    /// For a newcomer who waits for a key frame.
+    pub fn waiting() -> Self {
+        Self {
+            frames: VecDeque::new(),
+            kept: 0,
+            room: ROOM,
+            needs_key: true,
+            wants_keyframe: false,
+            dropped: 0,
+            ended: false,
+        }
+    }
+
+    /// For a newcomer who is given the pictures since the last key frame, if there was one.
+    pub fn catching_up<'a>(kept: impl Iterator<Item = &'a EncodedFrame>) -> Self {
+        let frames: VecDeque<_> = kept.cloned().collect();
+        let needs_key = frames.is_empty();
+        Self { kept: frames.len(), room: frames.len() + ROOM, frames, needs_key, ..Self::waiting() }
+    }
+
+    /// One more picture from the source.
+    pub fn push(&mut self, frame: EncodedFrame) {
+        if self.ended {
+            return;
+        }
+        if self.frames.len() >= self.room {
+            self.lose();
+        }
+        if self.needs_key && !frame.is_key {
+            // Lost already, or from before the newcomer's first key frame.
+            self.dropped += u64::from(self.wants_keyframe);
+            return;
+        }
+        self.needs_key = false;
+        self.wants_keyframe = false;
+        self.frames.push_back(frame);
+    }
+
+    /// Loses what waits and goes on at the next key frame.
+    pub fn lose(&mut self) {
+        self.dropped += self.frames.len() as u64;
+        self.frames.clear();
+        self.kept = 0;
+        self.room = ROOM;
+        self.needs_key = true;
+        self.wants_keyframe = true;
+    }
+
+    /// The next picture for the viewer. Kept ones go no earlier than `not_before`.
+    pub fn take(&mut self, not_before: Option<Instant>, now: Instant) -> Taken {
+        let catching_up = self.kept > 0;
+        if catching_up
+            && let Some(then) = not_before
+            && now < then
+        {
+            return Taken::NotBefore(then);
+        }
+        match self.frames.pop_front() {
+            Some(frame) => {
+                self.kept -= usize::from(catching_up);
+                Taken::Frame { frame, catching_up }
+            }
+            None if self.ended => Taken::Ended,
+            None => Taken::Empty { wants_keyframe: self.wants_keyframe },
+        }
+    }
+
+    /// No picture comes any more. What waits can still be taken.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Pictures lost because the viewer was slow.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}

@@ -1,0 +1,41 @@
+//! Pictures: where they come from, how they are encoded once, how they reach every viewer.
+//!
+//! ```text
+//! painter -> Picture -> (leaky slot) -> encoder ─┐
+//!                                                ├─ EncodedFrame -> Fanout -> queue per viewer
+//! UDP -> depacketizer -> access units ───────────┘
+//! ```
+//!
+//! * [`spec`] is what a user types after `--video`, and what it means.
+//! * [`source`] is the trait behind which every origin of pictures stands.
+//! * [`sim`] is the simulated rover: its world, and the picture of it. [`pattern`] is a test card.
+//! * [`painted`] runs a painter and the encoder for both of them; [`encoder`] is H.264 in software.
+//! * [`rtp`] takes H.264 that somebody else encoded.
+//! * [`fanout`] gives one encode to any number of viewers, none of whom can slow another.
+//! * [`keyframes`] is the rule for when a key frame is made; [`strip`] times the picture.
+//!
+//! Whatever the origin, viewers get whole access units in Annex B form: there is one path to test,
+//! and the packetizer of the peer connection cuts them to its own MTU.
+
+pub mod encoder;
+pub mod fanout;
+pub mod frame;
+pub mod h264;
+pub mod keyframes;
+pub mod painted;
+pub mod pattern;
+pub mod picture;
+pub mod rtp;
+pub mod sim;
+pub mod slot;
+pub mod source;
+pub mod spec;
+pub mod strip;
+pub mod text;
+
+pub use fanout::{Fanout, FanoutStats, Subscription};
+pub use frame::EncodedFrame;
+pub use keyframes::KeyframeReason;
+pub use sim::SimHandle;
+pub use source::{Source, SourceError, SourceEvent};
+pub use spec::SourceSpec;

@@ -1,0 +1,334 @@
+//! Runs a painter and an encoder: the source behind every picture that the worker makes itself.
+//!
+//! Two threads. One paints at an even pace and puts each picture into a [leaky slot](super::slot);
+//! the other encodes whatever is newest. Both rest while nobody watches. Pictures are painted into
+//! memory that comes back from the encoder, so a running source allocates no pictures.
+
+use std::{
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use halyard_protocol::{channel::VideoInfo, strip::Strip};
+use tracing::{info, warn};
+
+use super::{
+    encoder::{BITRATES, DEFAULT_BITRATE, FAST, H264Encoder, SLOW_WARNING},
+    frame::EncodedFrame,
+    keyframes::{KeyframeGate, KeyframeReason},
+    picture::{Picture, Size},
+    slot::Slot,
+    source::{Sink, Source, SourceError, SourceEvent, SourceStats},
+    strip,
+};
+
+/// Pictures a second.
+pub const FPS: u32 = 30;
+
+/// The painter's rate moves this seldom: changing it costs a key frame.
+const BITRATE_SPACING: Duration = Duration::from_secs(1);
+
+/// When and as which a picture is painted.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp {
+    /// Unix time in milliseconds.
+    pub unix_ms: u64,
+    /// Counts pictures from 0.
+    pub number: u64,
+    /// Since the source started; never jumps.
+    pub elapsed: Duration,
+}
+
+/// Paints pictures.
+pub trait Painter: Send {
+    /// Paints all of a picture. What was in it is some earlier picture.
+    fn paint(&mut self, picture: &mut Picture, stamp: Stamp);
+}
+
+type MakePainter = Arc<dyn Fn(Size) -> Box<dyn Painter> + Send + Sync>;
+
+/// A source whose pictures are painted, stamped with the latency strip and encoded here.
+pub struct PaintedSource {
+    name: &'static str,
+    size: Size,
+    make: MakePainter,
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    started: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    control: Mutex<Control>,
+    changed: Condvar,
+    gate: Mutex<KeyframeGate>,
+    bitrate: AtomicU32,
+    waiting: Slot<Painted>,
+    spare: Mutex<Vec<Picture>>,
+    painted: AtomicU64,
+    replaced: AtomicU64,
+    encoded: AtomicU64,
+    paint_ns: AtomicU64,
+    encode_ns: AtomicU64,
+}
+
+#[derive(Default)]
+struct Control {
+    watched: bool,
+    stopped: bool,
+}
+
+struct Painted {
+    picture: Picture,
+    captured: Instant,
+    elapsed: Duration,
+}
+
+impl PaintedSource {
+    /// A source of 1280x720 pictures. The painter is made on its own thread when the source starts.
+    pub fn new(
+        name: &'static str,
+        make: impl Fn(Size) -> Box<dyn Painter> + Send + Sync + 'static,
+    ) -> Self {
+        Self::sized(name, Size::HD, make)
+    }
+
+    /// The same in another size.
+    pub fn sized(
+        name: &'static str,
+        size: Size,
+        make: impl Fn(Size) -> Box<dyn Painter> + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared::default());
+        shared.bitrate.store(DEFAULT_BITRATE, Ordering::Relaxed);
+        let make = Arc::new(make);
+        Self { name, size, make, shared, threads: Mutex::default(), started: false }
+    }
+}
+
+impl Source for PaintedSource {
+    fn info(&self) -> VideoInfo {
+        VideoInfo {
+            name: self.name.to_owned(),
+            codec: "h264".to_owned(),
+            width: self.size.width as u32,
+            height: self.size.height as u32,
+            fps: FPS as f32,
+            strip: true,
+        }
+    }
+
+    fn start(&mut self, sink: Arc<dyn Sink>) -> Result<(), SourceError> {
+        if std::mem::replace(&mut self.started, true) {
+            return Err(SourceError::StartedBefore);
+        }
+        if !FAST {
+            warn!("{SLOW_WARNING}");
+        }
+        let (make, size, shared) = (self.make.clone(), self.size, self.shared.clone());
+        let paint = spawn(format!("{}-paint", self.name), move || {
+            paint(&shared, &mut *make(size), size);
+        });
+        let (size, shared) = (self.size, self.shared.clone());
+        let encode = spawn(format!("{}-encode", self.name), move || encode(&shared, &*sink, size));
+        // Both handles are kept before either error is looked at, so that stopping finds them.
+        let mut threads = lock(&self.threads);
+        let mut failed = None;
+        for thread in [paint, encode] {
+            match thread {
+                Ok(handle) => threads.push(handle),
+                Err(error) => failed = Some(error),
+            }
+        }
+        drop(threads);
+        match failed {
+            None => Ok(()),
+            Some(error) => {
+                self.stop();
+                Err(SourceError::Thread(error))
+            }
+        }
+    }
+
+    fn set_watched(&self, watched: bool) {
+        let mut control = lock(&self.shared.control);
+        if watched && !control.watched {
+            self.request_keyframe(KeyframeReason::NewViewer);
+        }
+        control.watched = watched;
+        self.shared.changed.notify_all();
+    }
+
+    fn request_keyframe(&self, reason: KeyframeReason) {
+        lock(&self.shared.gate).request(reason, Instant::now());
+    }
+
+    fn set_bitrate(&self, bps: u32) {
+        let bps = bps.clamp(*BITRATES.start(), *BITRATES.end());
+        self.shared.bitrate.store(bps, Ordering::Relaxed);
+    }
+
+    fn stats(&self) -> SourceStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let shared = &self.shared;
+        SourceStats {
+            painted: count(&shared.painted),
+            replaced: count(&shared.replaced),
+            encoded: count(&shared.encoded),
+            paint_time: Duration::from_nanos(count(&shared.paint_ns)),
+            encode_time: Duration::from_nanos(count(&shared.encode_ns)),
+        }
+    }
+
+    fn stop(&self) {
+        lock(&self.shared.control).stopped = true;
+        self.shared.changed.notify_all();
+        self.shared.waiting.close();
+        for thread in lock(&self.threads).drain(..) {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl Drop for PaintedSource {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name).spawn(body)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Paints at an even pace while somebody watches, until the source stops.
+fn paint(shared: &Shared, painter: &mut dyn Painter, size: Size) {
+    let period = Duration::from_secs(1) / FPS;
+    let started = Instant::now();
+    let mut due = started;
+    let mut number = 0u64;
+    while let Some(now) = wait_until(shared, &mut due) {
+        let mut picture = lock(&shared.spare).pop().unwrap_or_else(|| Picture::new(size));
+        // The clock of the machine may be set back before 1970; then the strip says 0.
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let stamp = Stamp {
+            unix_ms: unix.as_millis() as u64,
+            number,
+            elapsed: now.duration_since(started),
+        };
+        painter.paint(&mut picture, stamp);
+        strip::burn(&mut picture, Strip { time_ms: stamp.unix_ms as u32, frame: number as u16 });
+        shared.paint_ns.fetch_add(now.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        shared.painted.fetch_add(1, Ordering::Relaxed);
+        number += 1;
+        let fresh = Painted { picture, captured: now, elapsed: stamp.elapsed };
+        if let Some(stale) = shared.waiting.put(fresh) {
+            shared.replaced.fetch_add(1, Ordering::Relaxed);
+            lock(&shared.spare).push(stale.picture);
+        }
+        // A late picture does not make the next ones hurry.
+        due = (due + period).max(Instant::now());
+    }
+}
+
+/// Waits for `due`, or, while nobody watches, for somebody to come; then `due` is at once. Gives the
+/// time, or nothing once the source stops.
+fn wait_until(shared: &Shared, due: &mut Instant) -> Option<Instant> {
+    let mut control = lock(&shared.control);
+    loop {
+        if control.stopped {
+            return None;
+        }
+        if control.watched {
+            let now = Instant::now();
+            let Some(left) = due.checked_duration_since(now).filter(|left| !left.is_zero()) else {
+                return Some(now);
+            };
+            let waited = shared.changed.wait_timeout(control, left);
+            control = waited.unwrap_or_else(PoisonError::into_inner).0;
+        } else {
+            control = shared.changed.wait(control).unwrap_or_else(PoisonError::into_inner);
+            *due = Instant::now();
+        }
+    }
+}
+
+/// Encodes what waits, until the source stops.
+fn encode(shared: &Shared, sink: &dyn Sink, size: Size) {
+    let mut encoder: Option<(H264Encoder, Instant)> = None;
+    let mut failing = false;
+    while let Some(Painted { picture, captured, elapsed }) = shared.waiting.take() {
+        let begun = Instant::now();
+        let result = encode_one(shared, &mut encoder, &picture, size, elapsed, begun);
+        lock(&shared.spare).push(picture);
+        match result {
+            Ok(encoded) => {
+                shared.encode_ns.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                shared.encoded.fetch_add(1, Ordering::Relaxed);
+                if std::mem::take(&mut failing) {
+                    sink.event(SourceEvent::Back);
+                }
+                sink.frame(EncodedFrame {
+                    data: Bytes::from(encoded.data),
+                    is_key: encoded.is_key,
+                    captured,
+                    rtp_time: (elapsed.as_micros() * 9 / 100) as u32,
+                });
+            }
+            Err(error) => {
+                // A new encoder is tried with the next picture; people are told once.
+                encoder = None;
+                if !std::mem::replace(&mut failing, true) {
+                    warn!("{error}");
+                    sink.event(SourceEvent::Lost { reason: format!("No picture: {error}.") });
+                }
+            }
+        }
+    }
+}
+
+fn encode_one(
+    shared: &Shared,
+    encoder: &mut Option<(H264Encoder, Instant)>,
+    picture: &Picture,
+    size: Size,
+    elapsed: Duration,
+    now: Instant,
+) -> Result<super::encoder::Encoded, super::encoder::EncodeError> {
+    let bitrate = shared.bitrate.load(Ordering::Relaxed);
+    let (h264, _) = match encoder {
+        Some((h264, since))
+            if h264.bitrate() == bitrate || now.duration_since(*since) < BITRATE_SPACING =>
+        {
+            encoder.as_mut().expect("just matched")
+        }
+        _ => {
+            let made = H264Encoder::new(size, FPS as f32, bitrate)?;
+            info!(width = size.width, height = size.height, bitrate, "encoding H.264");
+            encoder.insert((made, now))
+        }
+    };
+    let due = lock(&shared.gate).is_due(now);
+    let encoded = h264.encode(picture, elapsed.as_millis() as u64, due)?;
+    if encoded.is_key {
+        lock(&shared.gate).made(now);
+    }
+    Ok(encoded)
+}
+
+#[cfg(test)]
+#[path = "painted_tests.rs"]
+mod tests;

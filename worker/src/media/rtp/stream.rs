@@ -1,0 +1,177 @@
+//! From datagrams to access units that a newcomer's decoder can start on: all the rules of the RTP
+//! source, without its socket and its clock.
+//!
+//! * One sender at a time. Another one (another SSRC) is followed once the current one has been
+//!   silent for [`TAKEOVER`]: that is a restart, and everything begins anew, except that time goes on.
+//! * Every key frame carries the parameter sets, cached where the sender does not repeat them. Before
+//!   the first key frame nothing comes out.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{
+    depacketize::{AccessUnit, Depacketizer},
+    packet::Packet,
+    reorder::{Ordered, Reorder},
+};
+use crate::media::{
+    frame::EncodedFrame,
+    h264::{Geometry, NalKind, ParameterSets, annex_b, geometry},
+};
+
+/// A sender silent for this long has lost its place to another.
+pub const TAKEOVER: Duration = Duration::from_millis(300);
+
+/// Ticks of RTP time in a second.
+const CLOCK: u64 = 90_000;
+
+/// What came out of a datagram.
+#[derive(Debug)]
+pub enum Output {
+    /// A picture.
+    Frame(EncodedFrame),
+    /// The picture's size became known or changed.
+    Geometry(Geometry),
+    /// Another sender took over.
+    Restarted,
+}
+
+/// What was seen so far, to say what is wrong when no picture comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Datagrams of any kind.
+    pub datagrams: u64,
+    /// RTP packets among them.
+    pub packets: u64,
+    /// Pictures in them, whole or not.
+    pub units: u64,
+    /// Pictures passed on.
+    pub frames: u64,
+}
+
+/// One sender's stream after another.
+#[derive(Debug, Default)]
+pub struct Stream {
+    sender: Option<Sender>,
+    sets: ParameterSets,
+    geometry: Option<Geometry>,
+    /// Whether a key frame has come out since the stream began.
+    running: bool,
+    /// The last picture's presentation time as it was told, and when that was.
+    told: Option<(u32, Instant)>,
+    /// Added to the sender's timestamps.
+    offset: u32,
+    seen: Seen,
+    ordered: Vec<Ordered>,
+    units: Vec<AccessUnit>,
+}
+
+#[derive(Debug)]
+struct Sender {
+    ssrc: u32,
+    heard: Instant,
+    reorder: Reorder,
+    depacketizer: Depacketizer,
+    /// No picture of it was passed on yet.
+    fresh: bool,
+}
+
+impl Stream {
+    /// One datagram as it came.
+    pub fn datagram(&mut self, datagram: &Bytes, now: Instant, out: &mut Vec<Output>) {
+        self.seen.datagrams += 1;
+        let Some(packet) = Packet::parse(datagram) else { return };
+        self.seen.packets += 1;
+        let restarted = match &self.sender {
+            Some(sender) if sender.ssrc == packet.ssrc => false,
+            Some(sender) if now.saturating_duration_since(sender.heard) < TAKEOVER => return,
+            Some(_) => {
+                out.push(Output::Restarted);
+                true
+            }
+            None => true,
+        };
+        if restarted {
+            self.sets.clear();
+            self.running = false;
+        }
+        let sender = match &mut self.sender {
+            Some(sender) if !restarted => sender,
+            none => none.insert(Sender {
+                ssrc: packet.ssrc,
+                heard: now,
+                reorder: Reorder::default(),
+                depacketizer: Depacketizer::default(),
+                fresh: true,
+            }),
+        };
+        sender.heard = now;
+        let (mut ordered, mut units) =
+            (std::mem::take(&mut self.ordered), std::mem::take(&mut self.units));
+        sender.reorder.push(packet, now, &mut ordered);
+        for packet in ordered.drain(..) {
+            sender.depacketizer.push(packet, &mut units);
+        }
+        for unit in units.drain(..) {
+            self.unit(&unit, now, out);
+        }
+        (self.ordered, self.units) = (ordered, units);
+    }
+
+    /// What was seen so far.
+    pub fn seen(&self) -> Seen {
+        self.seen
+    }
+
+    fn unit(&mut self, unit: &AccessUnit, now: Instant, out: &mut Vec<Output>) {
+        self.seen.units += 1;
+        for nal in &unit.nals {
+            if self.sets.see(nal)
+                && let Some(read) = geometry(nal)
+                && self.geometry.replace(read) != Some(read)
+            {
+                out.push(Output::Geometry(read));
+            }
+        }
+        let is_key = unit.is_idr();
+        if is_key && self.sets.complete() {
+            self.running = true;
+        }
+        let slice = |nal: &Bytes| matches!(NalKind::of(nal), NalKind::Slice | NalKind::Idr);
+        if !self.running || !unit.nals.iter().any(slice) {
+            return;
+        }
+        let rtp_time = self.time(unit.timestamp, now);
+        let data = if is_key {
+            // All the sets first, and then the picture without its own.
+            let set = |nal: &&Bytes| matches!(NalKind::of(nal), NalKind::Sps | NalKind::Pps);
+            let rest = unit.nals.iter().filter(|nal| !set(nal));
+            annex_b(self.sets.all().chain(rest))
+        } else {
+            annex_b(&unit.nals)
+        };
+        self.seen.frames += 1;
+        out.push(Output::Frame(EncodedFrame { data, is_key, captured: now, rtp_time }));
+    }
+
+    /// The sender's timestamp, moved so that time never jumps when a sender is replaced.
+    fn time(&mut self, timestamp: u32, now: Instant) -> u32 {
+        if let Some(sender) = &mut self.sender
+            && std::mem::take(&mut sender.fresh)
+        {
+            let expected = self.told.map_or(0, |(time, at)| {
+                let passed = now.saturating_duration_since(at).as_micros() as u64;
+                time.wrapping_add((passed * CLOCK / 1_000_000) as u32)
+            });
+            self.offset = expected.wrapping_sub(timestamp);
+        }
+        let time = timestamp.wrapping_add(self.offset);
+        self.told = Some((time, now));
+        time
+    }
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,0 +1,125 @@
+//! What every origin of pictures can do.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use halyard_protocol::channel::{Notice, Severity, VideoInfo};
+
+use super::{frame::EncodedFrame, keyframes::KeyframeReason};
+
+/// An origin of encoded pictures.
+///
+/// The [`Fanout`](super::Fanout) owns it, starts it once and stops it once. A source works only
+/// while somebody watches; everything but [`start`](Self::start) and [`stop`](Self::stop) returns
+/// at once.
+pub trait Source: Send + Sync + 'static {
+    /// What is known of the picture now. Changes are told as [`SourceEvent::Info`].
+    fn info(&self) -> VideoInfo;
+
+    /// Begins to give frames into `sink`, once somebody watches. Called at most once, inside a
+    /// Tokio runtime.
+    fn start(&mut self, sink: Arc<dyn Sink>) -> Result<(), SourceError>;
+
+    /// Whether anybody watches. A source that encodes rests while nobody does, and begins with a
+    /// key frame when somebody comes. Must not call the sink.
+    fn set_watched(&self, watched: bool);
+
+    /// Asks for a key frame, under the rule of [`keyframes`](super::keyframes).
+    fn request_keyframe(&self, reason: KeyframeReason);
+
+    /// Aims at so many bits a second from now on. Sources that do not encode ignore it.
+    fn set_bitrate(&self, bps: u32);
+
+    /// Whether a key frame can be had by asking. Where not, the fan-out keeps the current group of
+    /// pictures for newcomers.
+    fn makes_keyframes(&self) -> bool {
+        true
+    }
+
+    /// What it did so far.
+    fn stats(&self) -> SourceStats {
+        SourceStats::default()
+    }
+
+    /// Stops, and waits until its threads and tasks cannot give another frame. Takes at most about
+    /// the time of one picture.
+    fn stop(&self);
+}
+
+/// Where a source puts what it makes. Called from the source's own thread; never waits.
+pub trait Sink: Send + Sync {
+    /// One more picture.
+    fn frame(&self, frame: EncodedFrame);
+
+    /// Something people should know.
+    fn event(&self, event: SourceEvent);
+}
+
+/// Something happened to a source, other than a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceEvent {
+    /// The size, the rate or the codec became known or changed.
+    Info(VideoInfo),
+    /// No picture comes any more. The source keeps trying by itself.
+    Lost {
+        /// For people: what happened and what to do.
+        reason: String,
+    },
+    /// Pictures come again.
+    Back,
+}
+
+impl SourceEvent {
+    /// The notice to send to everybody, where there is something to say: codes `source_lost` and
+    /// `source_back`.
+    pub fn notice(&self) -> Option<Notice> {
+        match self {
+            Self::Info(_) => None,
+            Self::Lost { reason } => Some(Notice {
+                severity: Severity::Warning,
+                code: "source_lost".to_owned(),
+                message: reason.clone(),
+            }),
+            Self::Back => Some(Notice {
+                severity: Severity::Info,
+                code: "source_back".to_owned(),
+                message: "The picture is back.".to_owned(),
+            }),
+        }
+    }
+}
+
+/// What a source did since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SourceStats {
+    /// Pictures painted.
+    pub painted: u64,
+    /// Pictures that a newer one replaced before the encoder was free.
+    pub replaced: u64,
+    /// Pictures encoded. With any number of viewers, each picture counts once.
+    pub encoded: u64,
+    /// Time spent painting, in all.
+    pub paint_time: Duration,
+    /// Time spent encoding, in all.
+    pub encode_time: Duration,
+}
+
+/// Why a source cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Another program receives there already, or the address is not this machine's: choose another.
+    #[error(
+        "cannot receive RTP on UDP {addr}: {source}; choose another port, for example rtp:5600"
+    )]
+    BindRtp {
+        /// Where.
+        addr: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system gives no more threads.
+    #[error("cannot start a thread for the picture: {0}")]
+    Thread(io::Error),
+    /// It was started before; a source starts once.
+    #[error("this source was started before")]
+    StartedBefore,
+}

@@ -1,0 +1,152 @@
+//! What a user types after `--video`, and what it means.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
+
+use super::{SimHandle, pattern, rtp::RtpSource, sim, source::Source};
+
+/// Where pictures come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceSpec {
+    /// `sim`: the simulated rover.
+    Sim,
+    /// `pattern`: a moving test card.
+    Pattern,
+    /// `rtp:PORT` or `rtp:ADDR:PORT`: H.264 that another program sends here.
+    Rtp(SocketAddr),
+    /// `none`: no picture.
+    None,
+}
+
+impl SourceSpec {
+    /// What is accepted, for error messages and help texts.
+    pub const ACCEPTED: &str =
+        "sim, pattern, rtp:PORT, rtp:ADDR:PORT (H.264 over RTP, for example rtp:5600), or none";
+
+    /// The source that this names, not started yet; nothing for `none`. `world` is asked for only
+    /// by `sim`, which shows it.
+    pub fn open(self, world: impl FnOnce() -> SimHandle) -> Option<Box<dyn Source>> {
+        match self {
+            Self::Sim => Some(Box::new(sim::source(world()))),
+            Self::Pattern => Some(Box::new(pattern::source())),
+            Self::Rtp(addr) => Some(Box::new(RtpSource::new(addr))),
+            Self::None => None,
+        }
+    }
+}
+
+/// Why a `--video` is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// No such kind of source.
+    #[error("unknown video source {0:?}; accepted: {accepted}", accepted = SourceSpec::ACCEPTED)]
+    Unknown(String),
+    /// The port is no number from 1 to 65535.
+    #[error(
+        "bad port {0:?} in the video source; it takes a number from 1 to 65535, as in rtp:5600"
+    )]
+    Port(String),
+    /// The address is not an IP address.
+    #[error(
+        "bad address {0:?} in the video source; it takes an IP address of this machine, as in \
+         rtp:0.0.0.0:5600 or rtp:[::1]:5600"
+    )]
+    Address(String),
+}
+
+impl FromStr for SourceSpec {
+    type Err = SpecError;
+
+    fn from_str(typed: &str) -> Result<Self, SpecError> {
+        match typed {
+            "sim" => Ok(Self::Sim),
+            "pattern" => Ok(Self::Pattern),
+            "none" => Ok(Self::None),
+            _ => match typed.strip_prefix("rtp:") {
+                Some(rest) => Ok(Self::Rtp(address(rest)?)),
+                None => Err(SpecError::Unknown(typed.to_owned())),
+            },
+        }
+    }
+}
+
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sim => f.write_str("sim"),
+            Self::Pattern => f.write_str("pattern"),
+            Self::Rtp(addr) => write!(f, "rtp:{addr}"),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+/// `PORT` or `ADDR:PORT`. A port alone listens on this machine only: a picture from the network must
+/// be asked for by naming an address.
+fn address(typed: &str) -> Result<SocketAddr, SpecError> {
+    let (host, port) = match typed.rsplit_once(':') {
+        None => (None, typed),
+        Some((host, port)) => (Some(host), port),
+    };
+    let number = match port.parse::<u16>() {
+        Ok(number) if number != 0 => number,
+        _ => return Err(SpecError::Port(port.to_owned())),
+    };
+    let ip = match host {
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(host) => {
+            let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+            bare.parse().map_err(|_| SpecError::Address(host.to_owned()))?
+        }
+    };
+    Ok(SocketAddr::new(ip, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_accepted_form_is_understood() {
+        for (typed, meant) in [
+            ("sim", SourceSpec::Sim),
+            ("pattern", SourceSpec::Pattern),
+            ("none", SourceSpec::None),
+            ("rtp:5600", SourceSpec::Rtp(([127, 0, 0, 1], 5600).into())),
+            ("rtp:0.0.0.0:5600", SourceSpec::Rtp(([0, 0, 0, 0], 5600).into())),
+            ("rtp:[::1]:5600", SourceSpec::Rtp(SocketAddr::new("::1".parse().unwrap(), 5600))),
+        ] {
+            assert_eq!(typed.parse(), Ok(meant), "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told_with_what_is_accepted() {
+        for (typed, said) in [
+            ("", "accepted: sim"),
+            ("Sim", "unknown video source \"Sim\""),
+            ("/dev/video0", "accepted: sim, pattern, rtp:PORT"),
+            ("rtp:", "bad port \"\""),
+            ("rtp:0", "from 1 to 65535"),
+            ("rtp:65536", "bad port \"65536\""),
+            ("rtp:robot.local:5600", "bad address \"robot.local\""),
+        ] {
+            let error = typed.parse::<SourceSpec>().unwrap_err().to_string();
+            assert!(error.contains(said), "{typed}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_typed_panics_and_what_is_shown_can_be_typed_again(typed in ".{0,40}", port in 1u16..) {
+            let _ = typed.parse::<SourceSpec>();
+            let spec = SourceSpec::Rtp(([10, 0, 0, 1], port).into());
+            prop_assert_eq!(spec.to_string().parse(), Ok(spec));
+        }
+    }
+}
