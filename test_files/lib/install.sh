@@ -93,7 +93,7 @@ node_is_new_enough() {
 install_python_packages() {
     local venv=$ENVIRONMENT/venv stamp=$ENVIRONMENT/python.stamp files=("$HERE/requirements.txt")
     # Debian 12 has Node 18; the tests need a newer one, which PyPI carries as a wheel.
-    node_is_new_enough || files+=("$HERE/requirements-node.txt")
+    if [[ -x $venv/bin/node ]] || ! node_is_new_enough; then files+=("$HERE/requirements-node.txt"); fi
     if [[ -x $venv/bin/python ]] && cat "${files[@]}" | cmp -s - "$stamp"; then
         say "Python packages: nothing is missing"
         return

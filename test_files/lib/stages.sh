@@ -74,7 +74,7 @@ check() { # WHAT COMMAND… : one test, passed when the command is
 count_junit() { # EXIT_STATUS REPORT…
     local status=$1 good bad skipped
     shift
-    if ! read -r good bad skipped < <(python3 "$HERE/lib/count_junit.py" "$@"); then
+    if ! [[ -s $1 ]] || ! read -r good bad skipped < <(python3 "$HERE/lib/count_junit.py" "$@"); then
         complain "the test runner left no report ($*)"
         failed=$((failed + 1))
         return
