@@ -116,7 +116,7 @@ export class DrivingView {
     this.#drive.setLease(lease);
     if (lost) toast(`${shortName(lease.holder)} drives now.`, 'warning');
     if (!lease.you) this.#closeQuestion?.();
-    if (lease.holder === null && this.#asked && this.#drive.blocked === null) {
+    if (lease.holder === null && this.#asked && this.#reason() === null) {
       this.#say('CONTROL_LEASE', { action: 'request' });
     }
     if (lease.you && this.#asked) {
@@ -179,7 +179,7 @@ export class DrivingView {
     if (reason !== null && this.#drive.held.size > 0) this.#perform(this.#drive.stopNow());
     this.#drive.block(reason);
     this.#pad.enable(reason === null);
-    const free = this.#lease.you ? 'You are driving.' : 'Nobody is driving. Hold a key to take the controls.';
+    const free = this.#lease.you ? 'You are driving.' : 'Nobody is driving.';
     setText(this.#status, reason ?? free);
 
     const { access } = this.#session.state;

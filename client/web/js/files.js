@@ -1,5 +1,6 @@
 import { byId, create, setText } from './dom.js';
 import { clip, formatBytes } from './format.js';
+import { prepareHasher } from './hasher.js';
 import { openSink } from './sink.js';
 import { toast } from './toasts.js';
 import { TransferRow } from './transfer-row.js';
@@ -105,6 +106,7 @@ export class FilesView {
       setText(this.#note, hint ?? '');
       if (readable) this.#list(0);
     }
+    if (readable || writable) prepareHasher();
     this.#transfers.connected();
   }
 

@@ -1,19 +1,21 @@
-/** The worker behind `hasher.js`: bytes, `reset` and `digest` come in, in that order of things. */
+/** The worker behind `hasher.js`: one BLAKE3 for each file that is under way. */
 
 import { blake3 } from '../vendor/noble-hashes/blake3.js';
 
 const port = /** @type {MessagePort} */ (/** @type {unknown} */ (self));
 
-let hash = blake3.create({});
+/** @type {Map<number, ReturnType<typeof blake3.create>>} */
+const hashes = new Map();
 
-port.onmessage = ({ data }) => {
-  if (data === 'reset') {
-    hash = blake3.create({});
-  } else if (data === 'digest') {
-    port.postMessage(toHex(hash.clone().digest()));
-  } else {
-    hash.update(data);
-    port.postMessage(data.length);
+port.onmessage = ({ data: { id, word, bytes } }) => {
+  if (word === 'new') hashes.set(id, blake3.create({}));
+  else if (word === 'forget') hashes.delete(id);
+  const hash = hashes.get(id);
+  if (!hash) return;
+  if (word === 'digest') port.postMessage({ id, hex: toHex(hash.clone().digest()) });
+  if (bytes) {
+    hash.update(bytes);
+    port.postMessage({ id, taken: bytes.length });
   }
 };
 

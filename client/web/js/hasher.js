@@ -1,31 +1,45 @@
 /**
- * BLAKE3 of one file, computed in a worker of its own so that the page stays smooth.
+ * BLAKE3 of files, computed in a worker so that the page stays smooth. One worker serves all
+ * files; it is loaded early, because the server it comes from may be away when a file is sent.
  */
 
-/** Bytes that may wait in the worker before `update` holds the caller up. */
+/** Bytes of one file that may wait in the worker before `update` holds the caller up. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
+const FAILED = 'The part of this page that checks files could not be loaded. Reload the page and try again.';
+
+/** @type {Worker | null} */
+let worker = null;
+let lastId = 0;
+/** @type {Map<number, Hasher>} */
+const open = new Map();
+
+/** Loads the worker, if it is not there yet. */
+export function prepareHasher() {
+  if (worker) return worker;
+  const started = new Worker(new URL('./hash-worker.js', import.meta.url), { type: 'module' });
+  started.addEventListener('message', ({ data }) => open.get(data.id)?.heard(data));
+  started.addEventListener('error', () => {
+    worker = null;
+    for (const hasher of open.values()) hasher.fail();
+  });
+  worker = started;
+  return started;
+}
+
 export class Hasher {
-  #worker = new Worker(new URL('./hash-worker.js', import.meta.url), { type: 'module' });
+  #worker = prepareHasher();
+  #id = (lastId += 1);
   #waiting = 0;
+  #failed = false;
   /** @type {{resolve: (hex: string) => void, reject: (error: Error) => void}[]} */
   #asked = [];
   /** @type {(() => void)[]} */
   #held = [];
-  #failed = false;
 
   constructor() {
-    this.#worker.addEventListener('message', ({ data }) => {
-      if (typeof data === 'string') this.#asked.shift()?.resolve(data);
-      else this.#waiting -= data;
-      if (this.#waiting <= MAX_WAITING_BYTES) this.#letGo();
-    });
-    this.#worker.addEventListener('error', () => {
-      this.#failed = true;
-      for (const { reject } of this.#asked) reject(new Error('hashing failed'));
-      this.#asked = [];
-      this.#letGo();
-    });
+    open.set(this.#id, this);
+    this.reset();
   }
 
   /**
@@ -34,8 +48,9 @@ export class Hasher {
    * @param {Uint8Array<ArrayBuffer>} bytes a whole buffer
    */
   async update(bytes) {
-    this.#waiting += bytes.length;
-    this.#worker.postMessage(bytes, [bytes.buffer]);
+    const { length } = bytes;
+    this.#waiting += length;
+    this.#worker.postMessage({ id: this.#id, bytes }, [bytes.buffer]);
     if (this.#waiting > MAX_WAITING_BYTES && !this.#failed) {
       await /** @type {Promise<void>} */ (new Promise((resolve) => this.#held.push(resolve)));
     }
@@ -43,20 +58,36 @@ export class Hasher {
 
   /** Starts over with nothing. */
   reset() {
-    this.#worker.postMessage('reset');
+    this.#worker.postMessage({ id: this.#id, word: 'new' });
   }
 
   /** Of everything so far, in hexadecimal; more may follow. @returns {Promise<string>} */
   digest() {
-    if (this.#failed) return Promise.reject(new Error('hashing failed'));
+    if (this.#failed) return Promise.reject(new Error(FAILED));
     return new Promise((resolve, reject) => {
       this.#asked.push({ resolve, reject });
-      this.#worker.postMessage('digest');
+      this.#worker.postMessage({ id: this.#id, word: 'digest' });
     });
   }
 
   close() {
-    this.#worker.terminate();
+    open.delete(this.#id);
+    this.#worker.postMessage({ id: this.#id, word: 'forget' });
+    this.#letGo();
+  }
+
+  /** What the worker says about this file. @param {{hex?: string, taken?: number}} said */
+  heard({ hex, taken = 0 }) {
+    if (hex !== undefined) this.#asked.shift()?.resolve(hex);
+    this.#waiting -= taken;
+    if (this.#waiting <= MAX_WAITING_BYTES) this.#letGo();
+  }
+
+  /** The worker is no more. */
+  fail() {
+    this.#failed = true;
+    for (const { reject } of this.#asked) reject(new Error(FAILED));
+    this.#asked = [];
     this.#letGo();
   }
 

@@ -34,7 +34,7 @@ export class LinkStats {
   /** @type {LinkNumbers} */
   latest = NOTHING;
   #cells = new Map(
-    ['Way', 'Round trip', 'Video', 'Lost packets', 'Decoding'].map((label) => [label, create('dd')]),
+    ['Route', 'Round trip', 'Video', 'Lost packets', 'Decoding'].map((label) => [label, create('dd')]),
   );
 
   /** @param {Session} session */
@@ -84,7 +84,7 @@ export class LinkStats {
 
   #draw() {
     const { way, roundTripMs, bitrate, lossPercent, decodeMs } = this.latest;
-    this.#set('Way', way);
+    this.#set('Route', way);
     this.#set('Round trip', roundTripMs === null ? '–' : `${ms(roundTripMs)} ms`);
     this.#set('Video', bitrate === null ? '–' : formatBitrate(bitrate));
     this.#set('Lost packets', lossPercent === null ? '–' : `${lossPercent.toFixed(lossPercent > 0 ? 1 : 0)} %`);
