@@ -17,7 +17,12 @@
 //! * [`devices`] says what this computer has; [`report`] is what a worker tells its owner;
 //!   [`exit`] are the exit codes.
 
+pub mod agent;
+pub mod config;
 pub mod drive;
 pub mod driver;
+pub mod exit;
 pub mod machine;
 pub mod media;
+pub mod report;
+pub mod session;

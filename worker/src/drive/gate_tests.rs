@@ -257,9 +257,9 @@ fn the_speed_of_one_driver_is_not_the_next_ones() {
 fn a_held_key_of_somebody_else_is_refused_once_a_second() {
     let mut yard = Yard::with_ann();
     let mut told = 0;
-    for _ in 0..40 {
+    for _ in 0..50 {
         told += yard.drive("bob", 1.0, true).len();
-        yard.wait(Duration::from_millis(50));
+        yard.wait(Duration::from_millis(40));
     }
     assert_eq!(told, 2, "two seconds of a held key");
 }

@@ -126,6 +126,6 @@ fn told(world: &WorldState) -> DriverState {
         angular_speed: world.angular_speed,
         battery: Some(world.battery),
         goal: Some(goal),
-        distance_to_goal: Some(world.distance_to_goal),
+        distance_to_goal: Some(world.distance_to_goal()),
     }
 }

@@ -1,0 +1,265 @@
+//! One session per remote peer: started, replaced, ended, counted.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use halyard_protocol::{
+    access::Access,
+    ids::PeerId,
+    signal::{Candidate, IceServer},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{DirectAnswer, DirectRefused, Fingerprint};
+use crate::{
+    machine::Asker,
+    report::{Report, Reports},
+    session::{Ended, FromSession, Session, Shared, Start, ToSession},
+};
+
+/// What sessions have for the broker and the agent has not taken yet.
+const FROM_SESSIONS: usize = 256;
+
+/// A direct peer cannot be told about candidates later, so its answer waits for all of them this
+/// long.
+const DIRECT_GATHER: Duration = Duration::from_secs(2);
+
+pub(super) struct Sessions {
+    shared: Arc<Shared>,
+    most: usize,
+    reports: Reports,
+    peers: HashMap<PeerId, Entry>,
+    tasks: JoinSet<Ended>,
+    out: mpsc::Sender<FromSession>,
+    last_number: u64,
+    stop: CancellationToken,
+}
+
+struct Entry {
+    number: u64,
+    access: Access,
+    inbox: mpsc::Sender<ToSession>,
+    fingerprint: Fingerprint,
+    stop: CancellationToken,
+    replaced: CancellationToken,
+    /// It came without a broker.
+    direct: bool,
+    /// And waits for its answer.
+    reply: Option<oneshot::Sender<Result<DirectAnswer, DirectRefused>>>,
+}
+
+/// No more peers are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this worker serves {0} peers already; try again when somebody has left")]
+pub(super) struct Full(usize);
+
+impl Sessions {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        most: usize,
+        reports: Reports,
+    ) -> (Self, mpsc::Receiver<FromSession>) {
+        let (out, from_sessions) = mpsc::channel(FROM_SESSIONS);
+        let sessions = Self {
+            shared,
+            most,
+            reports,
+            peers: HashMap::new(),
+            tasks: JoinSet::new(),
+            out,
+            last_number: 0,
+            stop: CancellationToken::new(),
+        };
+        (sessions, from_sessions)
+    }
+
+    /// An offer that came by the broker: for the peer's session, or for a new one.
+    pub(super) fn offer(
+        &mut self,
+        own_id: PeerId,
+        ice_servers: Vec<IceServer>,
+        peer: PeerId,
+        access: Access,
+        sdp: String,
+    ) -> Result<(), Full> {
+        let fingerprint = Fingerprint::of(&sdp);
+        if let Some(entry) = self.peers.get(&peer)
+            && entry.fingerprint.is_same_connection(&fingerprint)
+            && !entry.inbox.is_closed()
+        {
+            self.tell(&peer, ToSession::Offer(sdp));
+            return Ok(());
+        }
+        if let Some(old) = self.peers.remove(&peer) {
+            tracing::info!(%peer, "back on another connection");
+            old.replaced.cancel();
+        } else if self.peers.len() >= self.most {
+            return Err(Full(self.most));
+        }
+        let asker = Asker { peer, access };
+        self.start(own_id, ice_servers, asker, fingerprint, sdp, None);
+        Ok(())
+    }
+
+    /// An offer that came by HTTP: always a new session.
+    pub(super) fn offer_direct(
+        &mut self,
+        own_id: PeerId,
+        ice_servers: Vec<IceServer>,
+        access: Access,
+        sdp: String,
+        reply: oneshot::Sender<Result<DirectAnswer, DirectRefused>>,
+    ) {
+        if self.peers.len() >= self.most {
+            let _ = reply.send(Err(DirectRefused::Busy(Full(self.most).to_string())));
+            return;
+        }
+        let Ok(peer) = PeerId::new(format!("direct-{:016x}", rand::random::<u64>())) else {
+            return;
+        };
+        let fingerprint = Fingerprint::of(&sdp);
+        self.start(own_id, ice_servers, Asker { peer, access }, fingerprint, sdp, Some(reply));
+    }
+
+    fn start(
+        &mut self,
+        own_id: PeerId,
+        ice_servers: Vec<IceServer>,
+        asker: Asker,
+        fingerprint: Fingerprint,
+        sdp: String,
+        reply: Option<oneshot::Sender<Result<DirectAnswer, DirectRefused>>>,
+    ) {
+        self.last_number += 1;
+        let (stop, replaced) = (self.stop.child_token(), CancellationToken::new());
+        let direct = reply.is_some();
+        let (peer, access) = (asker.peer.clone(), asker.access);
+        tracing::info!(%peer, %access, direct, "session");
+        let session = Session::new(Start {
+            shared: self.shared.clone(),
+            own_id,
+            asker,
+            number: self.last_number,
+            ice_servers,
+            gather_wait: direct.then_some(DIRECT_GATHER),
+            out: self.out.clone(),
+            stop: stop.clone(),
+            replaced: replaced.clone(),
+        });
+        let inbox = session.inbox.clone();
+        // A fresh queue has room.
+        let _ = inbox.try_send(ToSession::Offer(sdp));
+        self.tasks.spawn(session.run());
+        let number = self.last_number;
+        self.peers.insert(
+            peer,
+            Entry { number, access, inbox, fingerprint, stop, replaced, direct, reply },
+        );
+    }
+
+    /// Passes something on. Never waits; a session that does not keep up loses it.
+    pub(super) fn tell(&self, peer: &PeerId, told: ToSession) {
+        if let Some(entry) = self.peers.get(peer)
+            && let Err(error) = entry.inbox.try_send(told)
+        {
+            tracing::debug!(%peer, %error, "something relayed was lost");
+        }
+    }
+
+    /// Ends a peer's session with a goodbye.
+    pub(super) fn end(&self, peer: &PeerId) {
+        if let Some(entry) = self.peers.get(peer) {
+            entry.stop.cancel();
+        }
+    }
+
+    pub(super) fn is_direct(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|entry| entry.direct)
+    }
+
+    /// Gives the answer to a direct peer that waits for it; gives it back for the broker otherwise.
+    pub(super) fn answer_direct(&mut self, peer: &PeerId, sdp: String) -> Option<String> {
+        let Some(entry) = self.peers.get_mut(peer).filter(|entry| entry.direct) else {
+            return Some(sdp);
+        };
+        if let Some(reply) = entry.reply.take() {
+            let _ = reply.send(Ok(DirectAnswer { peer: peer.clone(), sdp }));
+        }
+        None
+    }
+
+    /// Tells a direct peer why there is no answer. `false` for the others.
+    pub(super) fn refuse_direct(&mut self, peer: &PeerId, reason: &str) -> bool {
+        let Some(entry) = self.peers.get_mut(peer).filter(|entry| entry.direct) else {
+            return false;
+        };
+        if let Some(reply) = entry.reply.take() {
+            let _ = reply.send(Err(DirectRefused::BadOffer(reason.to_owned())));
+        }
+        true
+    }
+
+    /// A candidate that came by HTTP.
+    pub(super) fn candidate_direct(
+        &self,
+        peer: Option<PeerId>,
+        candidate: Candidate,
+    ) -> Result<(), DirectRefused> {
+        let mut direct = self.peers.iter().filter(|(_, entry)| entry.direct).map(|(id, _)| id);
+        let peer = match peer {
+            Some(peer) => direct.find(|id| **id == peer),
+            None => match (direct.next(), direct.next()) {
+                (Some(only), None) => Some(only),
+                _ => None,
+            },
+        };
+        let Some(peer) = peer else {
+            let words = "the candidate is nobody's: send the \"id\" of the answer along with it";
+            return Err(DirectRefused::NoSuchPeer(words.to_owned()));
+        };
+        self.tell(peer, ToSession::Candidate(candidate));
+        Ok(())
+    }
+
+    pub(super) fn connected(&self, peer: &PeerId) {
+        if let Some(entry) = self.peers.get(peer) {
+            let (peer_id, access) = (peer.clone(), entry.access);
+            self.reports.tell(Report::PeerConnected { peer_id, access });
+        }
+    }
+
+    /// The next session that has ended; never while there are none.
+    pub(super) async fn next_ended(&mut self) -> Option<Result<Ended, JoinError>> {
+        if self.tasks.is_empty() {
+            return std::future::pending().await;
+        }
+        self.tasks.join_next().await
+    }
+
+    pub(super) fn ended(&mut self, ended: Result<Ended, JoinError>) {
+        match ended {
+            Ok(Ended { peer, number, reason }) => {
+                // A replaced session must not take its successor's place away.
+                if self.peers.get(&peer).is_some_and(|entry| entry.number == number) {
+                    self.peers.remove(&peer);
+                    self.reports.tell(Report::PeerDisconnected { peer_id: peer, reason });
+                }
+            }
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => tracing::error!(%error, "a session was cut off"),
+            },
+        }
+    }
+
+    /// Ends all sessions with goodbyes and waits for them.
+    pub(super) async fn close(&mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            self.ended(ended);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The words that people type: one table for flags, variables and the file.
+
+/// How a key is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One value.
+    One,
+    /// Several: an array in the file, commas between them elsewhere.
+    Many,
+    /// One value that must not be shown. `HALYARD_…_FILE` names a file that holds it.
+    Secret,
+    /// Yes or no. On the command line the flag alone means yes.
+    Switch,
+}
+
+/// Which command a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// Both.
+    Both,
+    /// `run`: a worker of somebody else's broker.
+    Run,
+    /// `standalone`: a worker that carries its own.
+    Standalone,
+}
+
+/// One setting as people type it: `--state-file`, `HALYARD_STATE_FILE` and `state_file` are the
+/// same.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The TOML key. The flag has dashes for underscores, the variable capitals and `HALYARD_`.
+    pub name: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// What is accepted, as said when something else was typed.
+    pub accepted: &'static str,
+    /// How it is written.
+    pub shape: Shape,
+    /// Where it counts. The file and the environment may hold the other command's keys too.
+    pub command: For,
+}
+
+impl Key {
+    /// The flag without its dashes in front.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The variable.
+    pub fn variable(&self) -> String {
+        format!("HALYARD_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// Whether it counts for this command.
+    pub fn is_for(&self, command: For) -> bool {
+        self.command == For::Both || self.command == command
+    }
+}
+
+const fn key(
+    command: For,
+    shape: Shape,
+    name: &'static str,
+    help: &'static str,
+    accepted: &'static str,
+) -> Key {
+    Key { name, help, accepted, shape, command }
+}
+
+const URL: &str = "an http:// or https:// address without ? and #";
+const COUNT: &str = "a whole number from 1 on";
+
+/// Every key.
+pub const KEYS: &[Key] = &[
+    key(
+        For::Both,
+        Shape::One,
+        "video",
+        "Where the picture comes from [default: sim]",
+        crate::media::SourceSpec::ACCEPTED,
+    ),
+    key(
+        For::Both,
+        Shape::One,
+        "driver",
+        "What is driven [default: sim with --video sim, else none]",
+        "sim or none",
+    ),
+    key(
+        For::Both,
+        Shape::One,
+        "files",
+        "The folder whose files may be listed, fetched and sent [default: none]",
+        "a folder that exists",
+    ),
+    key(
+        For::Both,
+        Shape::One,
+        "bitrate",
+        "What the encoder aims at [default: what suits the picture]",
+        "bits a second, from 100000 to 50000000",
+    ),
+    key(For::Both, Shape::One, "max_sessions", "Peers served at a time [default: 64]", COUNT),
+    key(
+        For::Both,
+        Shape::One,
+        "room_ttl",
+        "How long a room lives without its worker; extended while it runs [default: 2h]",
+        "a duration of at least a minute, like 30m, 2h or 7d",
+    ),
+    key(For::Run, Shape::One, "server", "The broker's address", URL),
+    key(
+        For::Run,
+        Shape::One,
+        "room",
+        "A room that exists already; needs its token",
+        "a room id: A-Z, a-z, 0-9, - and _",
+    ),
+    key(
+        For::Run,
+        Shape::Secret,
+        "token",
+        "The operator token of that room; better from HALYARD_TOKEN or HALYARD_TOKEN_FILE",
+        "a text that is not empty",
+    ),
+    key(
+        For::Run,
+        Shape::One,
+        "state_file",
+        "Remembers the room here, so that a restarted worker comes back to it",
+        "a path; the file holds secrets and is made readable for its owner alone",
+    ),
+    key(
+        For::Standalone,
+        Shape::One,
+        "listen",
+        "Page, REST and WebSocket [default: 127.0.0.1:8080, or a free port if that is taken]",
+        "an address with a port, like 127.0.0.1:8080 or 0.0.0.0:8080",
+    ),
+    key(
+        For::Standalone,
+        Shape::One,
+        "public_url",
+        "The address that links are made with, where peers see another one",
+        URL,
+    ),
+    key(
+        For::Standalone,
+        Shape::One,
+        "data_dir",
+        "Keeps keys and rooms here, so that links survive a restart [default: nothing is kept]",
+        "a folder",
+    ),
+    key(
+        For::Standalone,
+        Shape::Many,
+        "stun_urls",
+        "STUN servers, for peers beyond the local network [default: none]",
+        "addresses like stun:stun.example.org:3478",
+    ),
+    key(
+        For::Standalone,
+        Shape::Switch,
+        "trusted_network",
+        "POST /offer, POST /ice-candidate and GET /status without the token: everybody who \
+         reaches the port may drive",
+        "true or false",
+    ),
+];
+
+/// `HALYARD_` words of the other programs, which may stand in the same environment.
+pub(super) const VARIABLES_OF_OTHERS: &[&str] =
+    &["HALYARD_CONFIG", "HALYARD_LOG", "HALYARD_LOG_FORMAT", "HALYARD_LINK"];

@@ -1,0 +1,264 @@
+//! What the worker is told before it starts.
+//!
+//! [`Settings`] is what was typed once it *means* something: addresses, durations, opened folders.
+//! [`keys`] lists the words that people type for it and [`Typed`] holds them; [`Settings::read`]
+//! refuses what it does not understand, with the key, the value, where it stood and what is
+//! accepted. Nothing degrades quietly.
+
+mod keys;
+mod read;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use halyard_protocol::{ids::RoomId, limits::DEFAULT_ROOM_TTL, token::Token};
+use url::Url;
+
+pub use keys::{For, KEYS, Key, Shape};
+pub use read::{Place, SettingError, Typed, args};
+
+use crate::media::SourceSpec;
+
+/// Peers served at a time unless said otherwise: at 720p some two cores of this decade.
+const DEFAULT_MAX_SESSIONS: usize = 64;
+
+/// Everything the worker is told before it starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the picture comes from.
+    pub video: SourceSpec,
+    /// What is driven.
+    pub driver: DriverSpec,
+    /// The folder whose files peers may reach; without it files are refused.
+    pub files: Option<PathBuf>,
+    /// What the encoder aims at, in bits a second.
+    pub bitrate: Option<u32>,
+    /// Peers served at a time.
+    pub max_sessions: usize,
+    /// How long the room lives from its last extension.
+    pub room_ttl: Duration,
+    /// `run`: the broker.
+    pub server: Option<Url>,
+    /// `run`: a room that exists already, and what opens it.
+    pub room: Option<(RoomId, Token)>,
+    /// `run`: where the room is remembered.
+    pub state_file: Option<PathBuf>,
+    /// `standalone`: where to listen. `None` takes 8080, or a free port where that is taken.
+    pub listen: Option<SocketAddr>,
+    /// `standalone`: the address that links are made with.
+    pub public_url: Option<Url>,
+    /// `standalone`: where keys and rooms are kept.
+    pub data_dir: Option<PathBuf>,
+    /// `standalone`: STUN servers told to peers.
+    pub stun_urls: Vec<String>,
+    /// `standalone`: direct mode without the token.
+    pub trusted_network: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            video: SourceSpec::Sim,
+            driver: DriverSpec::Sim,
+            files: None,
+            bitrate: None,
+            max_sessions: DEFAULT_MAX_SESSIONS,
+            room_ttl: DEFAULT_ROOM_TTL,
+            server: None,
+            room: None,
+            state_file: None,
+            listen: None,
+            public_url: None,
+            data_dir: None,
+            stun_urls: Vec::new(),
+            trusted_network: false,
+        }
+    }
+}
+
+/// What is driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriverSpec {
+    /// The rover of the simulated world.
+    Sim,
+    /// Nothing.
+    None,
+}
+
+impl Settings {
+    /// Makes settings of what was typed.
+    pub fn read(typed: &Typed) -> Result<Self, SettingError> {
+        let values = read::Values::find(typed)?;
+        let standard = Self::default();
+        let video = values.one("video", |text| text.parse().ok())?.unwrap_or(standard.video);
+        let driver = values.one("driver", |text| match text {
+            "sim" => Some(DriverSpec::Sim),
+            "none" => Some(DriverSpec::None),
+            _ => None,
+        })?;
+        let driver = driver.unwrap_or(match video {
+            SourceSpec::Sim => DriverSpec::Sim,
+            _ => DriverSpec::None,
+        });
+        let files = values.one("files", |text| {
+            let path = PathBuf::from(text);
+            path.is_dir().then_some(path)
+        })?;
+        let room = values.one("room", |text| RoomId::new(text).ok())?;
+        let token = values.one("token", |text| (!text.is_empty()).then(|| Token::new(text)))?;
+        let room = match (room, token) {
+            (Some(room), Some(token)) => Some((room, token)),
+            (Some(_), None) => {
+                return Err(SettingError::Needs {
+                    key: "room",
+                    needs: "token",
+                    why: "a room opens for those who have its operator token",
+                });
+            }
+            // A token alone may stand in the environment for the other programs.
+            (None, _) => None,
+        };
+        Ok(Self {
+            video,
+            driver,
+            files,
+            bitrate: values.one("bitrate", |text| {
+                text.parse().ok().filter(|bps| (100_000..=50_000_000).contains(bps))
+            })?,
+            max_sessions: values.one("max_sessions", count)?.unwrap_or(standard.max_sessions),
+            room_ttl: values.one("room_ttl", ttl)?.unwrap_or(standard.room_ttl),
+            server: values.one("server", plain_url)?,
+            room,
+            state_file: values.one("state_file", path)?,
+            listen: values.one("listen", |text| text.parse().ok())?,
+            public_url: values.one("public_url", plain_url)?,
+            data_dir: values.one("data_dir", path)?,
+            stun_urls: values
+                .all("stun_urls", |text| {
+                    let known = text.starts_with("stun:") || text.starts_with("stuns:");
+                    (known && !text.contains(' ')).then(|| text.to_owned())
+                })?
+                .unwrap_or_default(),
+            trusted_network: values
+                .one("trusted_network", |text| text.parse().ok())?
+                .unwrap_or_default(),
+        })
+    }
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn count(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|&number| number > 0)
+}
+
+fn plain_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    plain.then_some(url)
+}
+
+/// At least a minute: a shorter room could end between two extensions.
+fn ttl(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok().filter(|ttl| *ttl >= Duration::from_secs(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn typed(flags: &[(&'static str, &str)], variables: &[(&str, &str)]) -> Typed {
+        Typed {
+            flags: flags.iter().map(|&(key, value)| (key, value.to_owned())).collect(),
+            variables: variables.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            file: None,
+        }
+    }
+
+    fn with_file(mut typed: Typed, text: &str) -> (Typed, tempfile::NamedTempFile) {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        typed.file = Some(file.path().to_owned());
+        (typed, file)
+    }
+
+    fn refusal(typed: &Typed) -> String {
+        Settings::read(typed).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn nothing_typed_gives_the_simulated_rover() {
+        let settings = Settings::read(&Typed::default()).expect("defaults");
+        assert_eq!(settings.video, SourceSpec::Sim);
+        assert_eq!(settings.driver, DriverSpec::Sim);
+        assert!(settings.files.is_none() && settings.listen.is_none());
+    }
+
+    #[test]
+    fn a_picture_from_elsewhere_has_no_rover_unless_asked_for() {
+        let rtp = Settings::read(&typed(&[("video", "rtp:5600")], &[])).expect("good");
+        assert_eq!(rtp.driver, DriverSpec::None);
+        let both = typed(&[("video", "rtp:5600"), ("driver", "sim")], &[]);
+        assert_eq!(Settings::read(&both).expect("good").driver, DriverSpec::Sim);
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_variables_over_the_file() {
+        let (typed, _file) = with_file(
+            typed(
+                &[("video", "none")],
+                &[("HALYARD_VIDEO", "pattern"), ("HALYARD_BITRATE", "200000")],
+            ),
+            "video = 'sim'\nbitrate = 100000\nmax_sessions = 3\ntrusted_network = true\n",
+        );
+        let settings = Settings::read(&typed).expect("good");
+        assert_eq!(settings.video, SourceSpec::None);
+        assert_eq!(settings.bitrate, Some(200_000));
+        assert_eq!(settings.max_sessions, 3);
+        assert!(settings.trusted_network);
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_key_value_place_and_what_is_accepted() {
+        let text = refusal(&typed(&[("video", "webcam")], &[]));
+        assert!(
+            text.starts_with("video is \"webcam\" in the flag --video; accepted is sim"),
+            "{text}"
+        );
+        let text = refusal(&typed(&[], &[("HALYARD_FILES", "/no/such/folder")]));
+        assert!(text.contains("HALYARD_FILES") && text.contains("a folder that exists"), "{text}");
+        assert!(refusal(&typed(&[("room_ttl", "5s")], &[])).contains("at least a minute"));
+        assert!(refusal(&typed(&[("server", "ws://x")], &[])).contains("http://"));
+        assert!(refusal(&typed(&[("room", "ab12")], &[])).contains("needs token"));
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_stops_the_start_with_the_known_ones() {
+        let (typed, _file) = with_file(Typed::default(), "viedo = 'sim'\n");
+        let text = refusal(&typed);
+        assert!(text.contains("unknown key \"viedo\"") && text.contains("video"), "{text}");
+    }
+
+    #[test]
+    fn a_mistyped_variable_is_refused_and_one_of_another_program_is_not() {
+        assert!(refusal(&typed(&[], &[("HALYARD_VIEDO", "sim")])).contains("HALYARD_VIDEO"));
+        Settings::read(&typed(&[], &[("HALYARD_STORE", "memory")])).expect("the server's");
+    }
+
+    #[test]
+    fn a_token_comes_from_a_file_and_is_never_shown() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(b"s3cret\n").expect("written");
+        let path = file.path().to_str().expect("a plain path");
+        let typed = typed(&[("room", "ab12")], &[("HALYARD_TOKEN_FILE", path)]);
+        let settings = Settings::read(&typed).expect("good");
+        assert_eq!(settings.room.as_ref().expect("a room").1.expose(), "s3cret");
+        assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+}

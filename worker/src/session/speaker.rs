@@ -1,0 +1,69 @@
+//! The words for one peer, in order.
+//!
+//! A session must always be free to hear an e-stop, so it never waits for its peer to read. What
+//! it says goes into a bounded queue; a task of the session's passes it on. A peer that leaves the
+//! queue full is not reading, and is let go.
+
+use halyard_client::peer::Peer;
+use halyard_protocol::channel::{Lane, Message};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Words that may wait, beside those in the lane's own queue.
+const QUEUE: usize = 256;
+
+/// Says things to one peer on `control`, or on an existing client's one channel.
+pub(super) struct Speaker {
+    queue: mpsc::Sender<Said>,
+    task: JoinHandle<()>,
+}
+
+enum Said {
+    Control(Box<Message>),
+    Legacy(String),
+}
+
+/// The peer does not read what it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the peer does not read what it is told")]
+pub(super) struct NotReading;
+
+impl Speaker {
+    pub(super) fn new(peer: Peer) -> Self {
+        let (queue, mut waiting) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(async move {
+            while let Some(said) = waiting.recv().await {
+                let sent = match said {
+                    Said::Control(message) => peer.send(Lane::Control, &message).await,
+                    Said::Legacy(text) => peer.send_legacy_text(text).await,
+                };
+                if let Err(error) = sent {
+                    tracing::debug!(%error, "a message was not sent");
+                }
+            }
+        });
+        Self { queue, task }
+    }
+
+    /// Says it on `control`.
+    pub(super) fn say(&self, message: Message) -> Result<(), NotReading> {
+        self.queue.try_send(Said::Control(Box::new(message))).map_err(|_| NotReading)
+    }
+
+    /// Says it on an existing client's channel.
+    pub(super) fn say_legacy(&self, text: String) -> Result<(), NotReading> {
+        self.queue.try_send(Said::Legacy(text)).map_err(|_| NotReading)
+    }
+
+    /// Waits until everything was handed to the lane, for at most this long.
+    pub(super) async fn finish(mut self, within: std::time::Duration) {
+        let (unused, _) = mpsc::channel(1);
+        self.queue = unused;
+        let _ = tokio::time::timeout(within, &mut self.task).await;
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

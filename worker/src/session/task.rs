@@ -1,0 +1,495 @@
+//! A session's task: what comes from the peer, from the broker and from the machine, in one place.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use halyard_client::{
+    peer::{Peer, PeerEvent, PeerState},
+    transfer::{Serving, Transfer, Transfers},
+};
+use halyard_protocol::{
+    channel::{Ack, Bye, Command, Estop, Lane, LeaseState, Message, Notice, Severity},
+    ids::PeerId,
+};
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    CONNECT_WITHIN, Ended, FromSession, MEND_WITHIN, Start, ToSession,
+    hello::{self, NO_FILES},
+    legacy::Legacy,
+    peer_config,
+    speaker::{NotReading, Speaker},
+    video::Pump,
+};
+use crate::machine::{News, Standing, Telemetry};
+
+/// Answers to commands that one peer may wait for.
+const MOST_PENDING: usize = 64;
+
+/// A peer that keeps saying what cannot be understood hears so once in this long.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a goodbye may take to be handed over.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How long files may take to be closed.
+const CLOSE_FILES: Duration = Duration::from_secs(5);
+
+pub(super) struct Task {
+    start: Start,
+    inbox: mpsc::Receiver<ToSession>,
+}
+
+impl Task {
+    pub(super) fn new(start: Start, inbox: mpsc::Receiver<ToSession>) -> Self {
+        Self { start, inbox }
+    }
+
+    pub(super) async fn run(self) -> Ended {
+        let Self { start, mut inbox } = self;
+        let (peer, number) = (start.asker.peer.clone(), start.number);
+        let reason = match Peer::answerer(peer_config(&start)).await {
+            Ok((connection, mut events)) => {
+                let mut live = Live::new(start, connection);
+                let end = live.run(&mut inbox, &mut events).await;
+                let reason = end.to_string();
+                live.end(&end, events).await;
+                reason
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                tracing::error!(%peer, %error, "cannot serve a peer");
+                let to = peer.clone();
+                let _ = start.out.send(FromSession::NoAnswer { to, reason: reason.clone() }).await;
+                reason
+            }
+        };
+        tracing::info!(%peer, %reason, "session ended");
+        Ended { peer, number, reason }
+    }
+}
+
+/// Why a session ends.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the worker is stopping")]
+    Stopped,
+    #[error("the peer came back on another connection")]
+    Replaced,
+    #[error("the peer left: {0}")]
+    Left(String),
+    #[error("the connection is closed")]
+    Closed,
+    #[error("no connection came about")]
+    NeverConnected,
+    #[error("the connection was lost")]
+    Lost,
+    #[error(transparent)]
+    NotReading(#[from] NotReading),
+    #[error("its offer cannot be answered: {0}")]
+    BadOffer(String),
+}
+
+/// A session with a connection.
+struct Live {
+    start: Start,
+    peer: Peer,
+    speaker: Speaker,
+    transfers: Transfers,
+    started: mpsc::Receiver<Transfer>,
+    bulk: AbortOnDropHandle<()>,
+    pump: Option<Pump>,
+    legacy: Option<Legacy>,
+    greeted: bool,
+    was_connected: bool,
+    give_up_at: Option<tokio::time::Instant>,
+    standing: watch::Receiver<Standing>,
+    telemetry: watch::Receiver<Telemetry>,
+    news: broadcast::Receiver<News>,
+    pending: JoinSet<Ack>,
+    complained: HashMap<&'static str, Instant>,
+}
+
+impl Live {
+    fn new(start: Start, peer: Peer) -> Self {
+        let serving = match &start.shared.files {
+            Some(root) => {
+                Serving::folder(Arc::new(root.clone()), &start.asker.peer, start.asker.access)
+            }
+            None => Serving::nothing(NO_FILES),
+        };
+        let (transfers, started) = Transfers::new(Arc::new(peer.clone()), serving);
+        let bulk = carry_bulk(peer.clone(), transfers.clone());
+        let bulk = AbortOnDropHandle::new(tokio::spawn(bulk));
+        let machine = &start.shared.machine;
+        Self {
+            speaker: Speaker::new(peer.clone()),
+            transfers,
+            started,
+            bulk,
+            pump: None,
+            legacy: None,
+            greeted: false,
+            was_connected: false,
+            give_up_at: Some(tokio::time::Instant::now() + CONNECT_WITHIN),
+            standing: machine.standing(),
+            telemetry: machine.telemetry(),
+            news: machine.news(),
+            pending: JoinSet::new(),
+            complained: HashMap::new(),
+            peer,
+            start,
+        }
+    }
+
+    async fn run(
+        &mut self,
+        inbox: &mut mpsc::Receiver<ToSession>,
+        events: &mut mpsc::Receiver<PeerEvent>,
+    ) -> End {
+        let (stop, replaced) = (self.start.stop.clone(), self.start.replaced.clone());
+        loop {
+            let give_up_at = self.give_up_at;
+            let result = tokio::select! {
+                // Being told to end comes first; then the peer, whose words may be an e-stop; then
+                // what it is owed; telemetry, of which only the latest counts, last.
+                biased;
+
+                () = replaced.cancelled() => Err(End::Replaced),
+                () = stop.cancelled() => Err(End::Stopped),
+                event = events.recv() => match event {
+                    Some(event) => self.event(event).await,
+                    None => Err(End::Closed),
+                },
+                told = inbox.recv() => match told {
+                    Some(told) => self.told(told).await,
+                    None => Err(End::Stopped),
+                },
+                Some(Ok(ack)) = self.pending.join_next() => self.say(Message::Ack(ack)),
+                Ok(()) = self.standing.changed() => self.tell_standing(),
+                news = self.news.recv() => self.tell_news(news),
+                Some(transfer) = self.started.recv() => {
+                    tracing::info!(
+                        peer = %self.start.asker.peer, file = %transfer.name(),
+                        direction = ?transfer.direction(), "transfer"
+                    );
+                    Ok(())
+                }
+                () = sleep_until(give_up_at) => match self.was_connected {
+                    true => Err(End::Lost),
+                    false => Err(End::NeverConnected),
+                },
+                Ok(()) = self.telemetry.changed() => self.tell_telemetry(),
+            };
+            if let Err(end) = result {
+                return end;
+            }
+        }
+    }
+
+    /// Whatever the way out: first the machine stops, then words, then the connection.
+    async fn end(mut self, end: &End, mut events: mpsc::Receiver<PeerEvent>) {
+        if !self.start.replaced.is_cancelled() {
+            self.start.shared.machine.left(self.start.asker.clone()).await;
+        }
+        self.pump = None;
+        self.bulk.abort();
+        // Events that nobody takes would hold up the connection's own goodbye.
+        let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
+        if let Some(legacy) = self.legacy.take() {
+            legacy.close().await;
+        }
+        let polite = matches!(end, End::Stopped | End::Replaced);
+        if polite && self.greeted {
+            let _ = self.say(Message::Bye(Bye { reason: end.to_string() }));
+        }
+        if tokio::time::timeout(CLOSE_FILES, self.transfers.close()).await.is_err() {
+            tracing::warn!(peer = %self.start.asker.peer, "files of a session are still open");
+        }
+        self.speaker.finish(GOODBYE).await;
+        self.peer.close().await;
+        drain.abort();
+    }
+
+    fn say(&self, message: Message) -> Result<(), End> {
+        Ok(self.speaker.say(message)?)
+    }
+
+    async fn told(&mut self, told: ToSession) -> Result<(), End> {
+        match told {
+            ToSession::Offer(sdp) => match self.peer.accept_offer(&sdp).await {
+                Ok(sdp) => {
+                    let to = self.start.asker.peer.clone();
+                    self.out(FromSession::Answer { to, sdp }).await;
+                    self.show_video();
+                    Ok(())
+                }
+                Err(error) => {
+                    let (to, reason) = (self.start.asker.peer.clone(), error.to_string());
+                    self.out(FromSession::NoAnswer { to, reason: reason.clone() }).await;
+                    // A live connection survives a bad change of itself.
+                    if self.was_connected { Ok(()) } else { Err(End::BadOffer(reason)) }
+                }
+            },
+            ToSession::Candidate(candidate) => {
+                if let Err(error) = self.peer.add_candidate(candidate).await {
+                    tracing::debug!(peer = %self.start.asker.peer, %error, "a candidate");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn event(&mut self, event: PeerEvent) -> Result<(), End> {
+        match event {
+            PeerEvent::LocalCandidate(candidate) => {
+                let to = self.start.asker.peer.clone();
+                self.out(FromSession::Candidate { to, candidate }).await;
+            }
+            PeerEvent::State(state) => return self.state(state).await,
+            PeerEvent::LaneOpen(Lane::Control) => return self.greet(),
+            // A closed tab closes its lanes before anything else is known of it.
+            PeerEvent::LaneClosed(Lane::Control) => {
+                return Err(End::Left("it closed the connection".into()));
+            }
+            PeerEvent::LaneOpen(_) | PeerEvent::LaneClosed(_) => {}
+            PeerEvent::Text(lane, text) => return self.heard(lane, &text).await,
+            PeerEvent::LegacyOpen(label) => {
+                let peer = &self.start.asker.peer;
+                tracing::info!(%peer, label, "an existing client, everything on one channel");
+                self.legacy = Some(Legacy::new(
+                    self.peer.clone(),
+                    self.start.shared.files.clone(),
+                    self.start.asker.clone(),
+                ));
+            }
+            PeerEvent::LegacyText(text) => {
+                if let Some(legacy) = &mut self.legacy {
+                    for line in legacy.text(text).await {
+                        self.speaker.say_legacy(line)?;
+                    }
+                }
+            }
+            PeerEvent::LegacyBinary(bytes) => {
+                if let Some(legacy) = &mut self.legacy {
+                    for line in legacy.binary(bytes).await {
+                        self.speaker.say_legacy(line)?;
+                    }
+                }
+            }
+            PeerEvent::LegacyClosed => return Err(End::Left("it closed its channel".into())),
+            PeerEvent::KeyframeRequested => {
+                if let Some(pump) = &self.pump {
+                    pump.request_keyframe();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn state(&mut self, state: PeerState) -> Result<(), End> {
+        let peer = &self.start.asker.peer;
+        tracing::info!(%peer, %state, "connection");
+        match state {
+            PeerState::New | PeerState::Connecting => {}
+            PeerState::Connected => {
+                self.give_up_at = None;
+                if !self.was_connected {
+                    self.was_connected = true;
+                    self.out(FromSession::Connected(peer.clone())).await;
+                }
+                self.show_video();
+            }
+            PeerState::Disconnected { .. } | PeerState::Failed { .. } => {
+                // It may be mended, but who cannot be heard does not drive.
+                self.start.shared.machine.left(self.start.asker.clone()).await;
+                if self.give_up_at.is_none() {
+                    self.give_up_at = Some(tokio::time::Instant::now() + MEND_WITHIN);
+                }
+            }
+            PeerState::Closed => return Err(End::Closed),
+        }
+        Ok(())
+    }
+
+    /// Starts the picture once the peer has agreed to one and can be reached.
+    fn show_video(&mut self) {
+        let running = self.pump.as_ref().is_some_and(|pump| !pump.is_over());
+        if !running
+            && let Some(fanout) = &self.start.shared.fanout
+            && let Some(track) =
+                self.peer.video().filter(halyard_client::peer::VideoTrack::is_ready)
+        {
+            self.pump = Some(Pump::start(fanout, track));
+        }
+    }
+
+    fn greet(&mut self) -> Result<(), End> {
+        let shared = &self.start.shared;
+        let video = shared.fanout.as_ref().map(crate::media::Fanout::info);
+        let hello = hello::hello(
+            &self.start.own_id,
+            self.start.asker.access,
+            shared.machine.facts(),
+            video,
+            self.transfers.info(),
+        );
+        self.say(Message::Hello(Box::new(hello)))?;
+        self.greeted = true;
+        self.show_video();
+        let standing = self.standing.borrow_and_update().clone();
+        self.say(self.lease(&standing))?;
+        self.say(estop(&standing))
+    }
+
+    fn lease(&self, standing: &Standing) -> Message {
+        let you = standing.holder.as_ref() == Some(&self.start.asker.peer);
+        let (holder, number) = (standing.holder.clone(), standing.number);
+        Message::LeaseState(LeaseState { holder, number, you })
+    }
+
+    fn tell_standing(&mut self) -> Result<(), End> {
+        let standing = self.standing.borrow_and_update().clone();
+        if !self.greeted {
+            return Ok(());
+        }
+        self.say(self.lease(&standing))?;
+        self.say(estop(&standing))
+    }
+
+    fn tell_news(&mut self, news: Result<News, broadcast::error::RecvError>) -> Result<(), End> {
+        let me = &self.start.asker.peer;
+        match news {
+            Ok(news) if self.greeted && news.to.as_ref().is_none_or(|to| to == me) => {
+                if news.to.is_some() && news.notice.code == crate::drive::Rule::Lease.as_str() {
+                    // Who is refused the lease wants to know who has it.
+                    let standing = self.standing.borrow().clone();
+                    self.say(self.lease(&standing))?;
+                }
+                self.say(Message::Notice(news.notice))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(peer = %me, %error, "notices were lost");
+                Ok(())
+            }
+        }
+    }
+
+    fn tell_telemetry(&mut self) -> Result<(), End> {
+        let telemetry = self.telemetry.borrow_and_update().to_value();
+        if self.greeted
+            && let Err(error) =
+                self.peer.try_send_lossy(Lane::State, &Message::Telemetry(telemetry))
+        {
+            tracing::trace!(%error, "telemetry");
+        }
+        Ok(())
+    }
+
+    async fn heard(&mut self, lane: Lane, text: &str) -> Result<(), End> {
+        let message = match Message::decode(text) {
+            Ok(message) => message,
+            Err(error) => return self.complain("bad_message", error.to_string()),
+        };
+        let Some(message) = self.transfers.message(message) else { return Ok(()) };
+        let machine = self.start.shared.machine.clone();
+        let asker = self.start.asker.clone();
+        match message {
+            Message::Drive(drive) => machine.drive(asker, drive),
+            Message::Estop(Estop::Ask { action }) => {
+                machine.estop(asker, action).await;
+                // A second press changes nothing, and is still answered.
+                return self.say(estop(&self.standing.borrow().clone()));
+            }
+            Message::LeaseRequest(_) if machine.facts().limits.is_none() => {
+                let text = "this machine cannot be driven: its worker has no driver (--driver)";
+                return self.complain("not_drivable", text.to_owned());
+            }
+            Message::LeaseRequest(request) => {
+                let standing = self.standing.borrow().clone();
+                machine.lease(asker.clone(), request).await;
+                if standing.holder.as_ref() == Some(&asker.peer) {
+                    return self.say(self.lease(&standing));
+                }
+            }
+            Message::Command(command) => return self.command(command).await,
+            Message::Hello(hello) => {
+                tracing::info!(peer = %asker.peer, agent = shortened(&hello.agent), "hello");
+            }
+            Message::Bye(bye) => return Err(End::Left(shortened(&bye.reason).to_owned())),
+            Message::Unknown { prefix, .. } => {
+                let prefix = shortened(&prefix).to_owned();
+                let text = format!("{prefix:?} is not known here, see HELLO for what is offered");
+                return self.complain("unknown_message", text);
+            }
+            // Words of a worker, said to one.
+            other => tracing::debug!(peer = %asker.peer, %lane, ?other, "not for a worker"),
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), End> {
+        let id = command.id.clone();
+        if self.pending.len() >= MOST_PENDING {
+            let text = format!("{MOST_PENDING} of your commands wait already; try again later");
+            return self.say(Message::Ack(Ack::failed(id, "failed", text)));
+        }
+        let machine = &self.start.shared.machine;
+        let answer = machine.command(self.start.asker.clone(), command).await;
+        self.pending.spawn(async move {
+            let lost = "the machine is stopping or has too much to do; try again";
+            answer.await.unwrap_or_else(|_| Ack::failed(id, "failed", lost))
+        });
+        Ok(())
+    }
+
+    fn complain(&mut self, code: &'static str, message: String) -> Result<(), End> {
+        let now = Instant::now();
+        let told = self.complained.get(code);
+        if told.is_some_and(|told| now.duration_since(*told) < COMPLAIN_EVERY) {
+            return Ok(());
+        }
+        self.complained.insert(code, now);
+        let severity = Severity::Warning;
+        self.say(Message::Notice(Notice { severity, code: code.to_owned(), message }))
+    }
+
+    async fn out(&self, said: FromSession) {
+        // The agent ends its sessions before itself, so a closed queue is the end anyway.
+        let _ = self.start.out.send(said).await;
+    }
+}
+
+/// File bytes have a task of their own: it may wait for the disk, the session may not.
+async fn carry_bulk(peer: Peer, transfers: Transfers) {
+    while let Some(chunk) = peer.recv_bulk().await {
+        transfers.chunk(chunk).await;
+    }
+}
+
+fn estop(standing: &Standing) -> Message {
+    let latched = standing.latched_by.is_some();
+    let by: Option<PeerId> = standing.latched_by.clone().or_else(|| standing.cleared_by.clone());
+    Message::Estop(Estop::State { latched, by })
+}
+
+/// What a peer said of itself, no longer than a line of a log.
+fn shortened(text: &str) -> &str {
+    let end = text.char_indices().nth(80).map_or(text.len(), |(at, _)| at);
+    &text[..end]
+}
+
+async fn sleep_until(when: Option<tokio::time::Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
