@@ -1,6 +1,6 @@
 //! What is in a folder.
 
-use cap_std::fs::{Dir, DirEntry};
+use cap_std::fs::{Dir, DirEntry, Metadata};
 use halyard_protocol::{
     channel::{Entry, EntryKind, FileErrorCode},
     limits::MAX_LIST_ENTRIES,
@@ -93,7 +93,7 @@ fn listed(dir: &Dir, entry: &DirEntry) -> Option<(EntryKind, String)> {
 /// With size and time. A file that vanished meanwhile is still named, with zeros.
 fn described(dir: &Dir, kind: EntryKind, name: &str) -> Entry {
     let metadata = dir.metadata(name).ok();
-    let size = metadata.as_ref().filter(|_| kind == EntryKind::File).map_or(0, |m| m.len());
+    let size = metadata.as_ref().filter(|_| kind == EntryKind::File).map_or(0, Metadata::len);
     let modified = metadata.and_then(|m| m.modified().ok());
     let modified_ms = modified.map_or(0, |time| unix_ms(time.into_std()));
     Entry { name: name.to_owned(), kind, size, modified_ms }

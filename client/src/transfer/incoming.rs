@@ -10,7 +10,7 @@ use halyard_protocol::{
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
-    Finished, TransferError, WireClosed, blocking,
+    Finished, TransferError, blocking,
     handle::Reporter,
     outgoing::called_off,
     transfers::{Arrived, Shared},
@@ -73,7 +73,7 @@ struct Batch {
     sync: Option<u64>,
     /// It stopped because it read enough, not because it waits for something.
     more: bool,
-    over: Option<Result<(), Failure>>,
+    over: Option<Result<Finished, Failure>>,
 }
 
 type Syncing = JoinHandle<(u64, Result<(), Failure>)>;
@@ -157,17 +157,12 @@ impl Incoming {
             for message in batch.say {
                 let said = self.shared.say(message).await;
                 // A file that is whole stays whole, even if nobody can be told any more.
-                if said.is_err() && !matches!(batch.over, Some(Ok(()))) {
+                if said.is_err() && !matches!(batch.over, Some(Ok(_))) {
                     return Err(TransferError::Cut);
                 }
             }
-            match batch.over {
-                Some(Ok(())) => {
-                    let (size, resumed_at) = (work.receiver.size(), work.resumed_at);
-                    return Ok(Finished { size, resumed_at });
-                }
-                Some(Err(failure)) => return Err(failure.into()),
-                None => {}
+            if let Some(over) = batch.over {
+                return Ok(over?);
             }
             inputs = if batch.more {
                 self.words.try_recv().map(Input::Heard).into_iter().collect()
@@ -304,7 +299,8 @@ impl Work {
                 }
                 ReceiverAction::Finished => {
                     self.durable = self.receiver.size();
-                    batch.over = Some(Ok(()));
+                    let (size, resumed_at) = (self.receiver.size(), self.resumed_at);
+                    batch.over = Some(Ok(Finished { size, resumed_at }));
                     Ok(())
                 }
                 ReceiverAction::Failed(failure) => {

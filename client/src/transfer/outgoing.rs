@@ -47,7 +47,7 @@ struct Batch {
     out: Vec<Out>,
     /// It stopped because it read enough, not because it waits for something.
     more: bool,
-    over: Option<Result<(), Failure>>,
+    over: Option<Result<Finished, Failure>>,
 }
 
 enum Out {
@@ -71,8 +71,8 @@ impl Outgoing {
         loop {
             let (work, batch) = blocking::finished(&mut job).await.ok_or(TransferError::Cut)?;
             self.report(&work.sender);
-            if batch.over.is_some() {
-                return self.last_words(&work, batch).await;
+            if let Some(over) = batch.over {
+                return self.last_words(batch.out, over).await;
             }
             let ahead = batch.more || !self.inputs.is_empty();
             let (waiting, reading) =
@@ -87,8 +87,8 @@ impl Outgoing {
                 (None, Some(mut reading)) if urgent => {
                     let read = blocking::finished(&mut reading).await;
                     let (work, batch) = read.ok_or(TransferError::Cut)?;
-                    if batch.over.is_some() {
-                        return self.last_words(&work, batch).await;
+                    if let Some(over) = batch.over {
+                        return self.last_words(batch.out, over).await;
                     }
                     self.start(work)
                 }
@@ -117,16 +117,15 @@ impl Outgoing {
         });
     }
 
-    async fn last_words(&mut self, work: &Work, batch: Batch) -> Result<Finished, TransferError> {
-        let sent = self.send(batch.out).await;
-        match batch.over {
-            Some(Err(failure)) => Err(failure.into()),
-            _ if sent.is_err() => Err(TransferError::Cut),
-            _ => {
-                let (size, resumed_at) = (work.sender.size(), work.sender.resumed_at());
-                Ok(Finished { size, resumed_at })
-            }
-        }
+    /// Says what is left to say, and how it ended.
+    async fn last_words(
+        &mut self,
+        out: Vec<Out>,
+        over: Result<Finished, Failure>,
+    ) -> Result<Finished, TransferError> {
+        // Closed: then the other end knows, too.
+        let _ = self.send(out).await;
+        Ok(over?)
     }
 
     /// Sends a batch. What happens meanwhile is collected; `true` when it makes the rest of the
@@ -206,7 +205,10 @@ impl Work {
             match action {
                 SenderAction::Say(message) => batch.out.push(Out::Say(message)),
                 SenderAction::Chunk(chunk) => batch.out.push(Out::Chunk(chunk)),
-                SenderAction::Finished => batch.over = Some(Ok(())),
+                SenderAction::Finished => {
+                    let (size, resumed_at) = (self.sender.size(), self.sender.resumed_at());
+                    batch.over = Some(Ok(Finished { size, resumed_at }));
+                }
                 SenderAction::Failed(failure) => batch.over = Some(Err(failure)),
                 SenderAction::Read { offset, most }
                     if batch.out.is_empty() && reads < READS_A_JOB =>

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// How long the other end may take to list a folder or open a file.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
 impl Shared {
     pub(super) fn answer_list(self: &Arc<Self>, question: FileList) {
@@ -27,7 +27,7 @@ impl Shared {
                 self.answer(
                     id.clone(),
                     move || store.list(&asked, offset),
-                    |listing| {
+                    move |listing| {
                         let reached = offset.saturating_add(listing.entries.len() as u64);
                         let more = reached < listing.total && !listing.entries.is_empty();
                         let (entries, total) = (listing.entries, listing.total);

@@ -158,7 +158,7 @@ impl Transfers {
     pub fn message(&self, message: Message) -> Option<Message> {
         let shared = &self.shared;
         match message {
-            Message::TransferOffer(offer) => shared.offered(offer),
+            Message::TransferOffer(offer) => shared.offered(&offer),
             Message::TransferAccept(ref word) => shared.to_outgoing(word.transfer, message),
             Message::TransferProgress(ref word) => shared.to_outgoing(word.transfer, message),
             Message::TransferDone(ref word) => shared.to_outgoing(word.transfer, message),
@@ -285,10 +285,9 @@ impl Shared {
         Ok(handle)
     }
 
-    fn offered(self: &Arc<Self>, offer: TransferOffer) {
-        match self.clone().start_incoming(offer.clone()) {
-            Ok(()) => {}
-            Err(failure) => self.refuse(offer.transfer, failure),
+    fn offered(self: &Arc<Self>, offer: &TransferOffer) {
+        if let Err(failure) = self.clone().start_incoming(offer.clone()) {
+            self.refuse(offer.transfer, failure);
         }
     }
 
@@ -307,13 +306,12 @@ impl Shared {
                 return Err(too_many());
             }
             let asked = offer.request.as_ref().and_then(|request| table.gets.remove(request));
-            let (destination, waiting) = match asked {
+            let (destination, waiting) = if let Some(get) = asked {
                 // Where it goes was settled by the question, whatever name is offered.
-                Some(get) => (get.destination, Some(get.started)),
-                None => {
-                    let store = self.serving.may_write()?;
-                    (Destination { store, name: RelativeName::new(offer.name.as_str())? }, None)
-                }
+                (get.destination, Some(get.started))
+            } else {
+                let store = self.serving.may_write()?;
+                (Destination { store, name: RelativeName::new(offer.name.as_str())? }, None)
             };
             table.incoming.insert(transfer, Inbox { control, chunks });
             (destination, waiting)
