@@ -186,7 +186,7 @@ export class DrivingView {
     const isConnected = this.#session.state.phase === 'connected';
     const mayOperate = isConnected && (access === 'operator' || access === 'admin');
     const heldByOther = this.#lease.holder !== null && !this.#lease.you;
-    this.#hint.hidden = reason !== null;
+    this.#hint.hidden = reason !== null || this.#lease.you;
     this.#ask.hidden = !(mayOperate && heldByOther && !this.#asked);
     this.#take.hidden = !(access === 'admin' && isConnected && heldByOther);
     this.#giveBack.hidden = !this.#lease.you;

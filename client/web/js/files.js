@@ -1,5 +1,5 @@
 import { byId, create, setText } from './dom.js';
-import { clip, formatBytes } from './format.js';
+import { clip, formatBytes, formatDate } from './format.js';
 import { prepareHasher } from './hasher.js';
 import { openSink } from './sink.js';
 import { toast } from './toasts.js';
@@ -171,9 +171,9 @@ export class FilesView {
     button.addEventListener('click', () => void this.#download(path, entry));
     const name = create('span', { class: 'row-name', text: entry.name });
     name.title = entry.name;
-    const about = create('span', { class: 'row-about', text: about_(entry) });
+    const small = create('span', { class: 'row-about', text: about(entry) });
     const row = create('li', { class: 'row', testid: 'file-row' }, [
-      create('div', { class: 'row-text' }, [name, about]),
+      create('div', { class: 'row-text' }, [name, small]),
       button,
     ]);
     row.dataset['name'] = entry.name;
@@ -238,8 +238,7 @@ export class FilesView {
 }
 
 /** @param {Entry} entry */
-function about_({ size, modified_ms: modified }) {
-  const date = new Date(modified);
-  const when = Number.isNaN(date.getTime()) || modified <= 0 ? '' : ` · ${date.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })}`;
+function about({ size, modified_ms: modified }) {
+  const when = modified > 0 ? ` · ${formatDate(modified, new Date())}` : '';
   return `${formatBytes(size)}${when}`;
 }

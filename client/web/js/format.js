@@ -21,6 +21,20 @@ export function formatDuration(seconds) {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
+/**
+ * When something was, as short as it can be said: the time today, otherwise the day.
+ *
+ * @param {number} ms since 1970
+ * @param {Date} now
+ */
+export function formatDate(ms, now) {
+  const date = new Date(ms);
+  if (Number.isNaN(date.getTime())) return '';
+  return date.toDateString() === now.toDateString()
+    ? date.toLocaleTimeString(undefined, { timeStyle: 'short' })
+    : date.toLocaleDateString(undefined, { dateStyle: 'medium' });
+}
+
 /** @param {number} bitsPerSecond */
 export function formatBitrate(bitsPerSecond) {
   return bitsPerSecond >= 1e6

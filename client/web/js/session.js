@@ -47,6 +47,11 @@ import { Signaling } from './signaling.js';
 
 const PROTOCOL = 1;
 
+/** A machine that tells its state does so many times a second. Silent for this long, the way to it
+ * is broken, seconds before the browser's own checks say so. */
+const SILENCE_MS = 2_000;
+const LISTEN_EVERY_MS = 500;
+
 /** @extends {Emitter<Events>} */
 export class Session extends Emitter {
   #signaling;
@@ -60,6 +65,8 @@ export class Session extends Emitter {
   /** Everybody else in the room, by peer id. @type {Map<string, PeerInfo>} */
   #others = new Map();
   #greeted = false;
+  /** When telemetry was heard, on the clock of `performance.now`; `null` before the first. @type {number | null} */
+  #heardAt = null;
   #self = '';
   /** @type {State} */
   #state = {
@@ -97,8 +104,10 @@ export class Session extends Emitter {
   }
 
   /** Joins. Ends when left, or when there is nothing left to try. */
-  run() {
-    return this.#signaling.run();
+  async run() {
+    const listening = setInterval(() => this.#listen(), LISTEN_EVERY_MS);
+    await this.#signaling.run();
+    clearInterval(listening);
   }
 
   /**
@@ -293,7 +302,15 @@ export class Session extends Emitter {
     }
   }
 
+  #listen() {
+    const silent = this.#heardAt !== null && performance.now() - this.#heardAt > SILENCE_MS;
+    if (silent && this.#state.phase === 'connected') {
+      this.#change({ phase: 'interrupted', reason: 'nothing is heard from the machine' });
+    }
+  }
+
   #drop() {
+    this.#heardAt = null;
     const peer = this.#peer;
     this.#peer = null;
     peer?.close();
@@ -324,6 +341,10 @@ export class Session extends Emitter {
         this.emit('estop', { latched: payload['latched'], by: payload['by'] ?? null });
         break;
       case 'TELEMETRY':
+        this.#heardAt = performance.now();
+        if (this.#state.phase === 'interrupted' && this.#peer?.isConnected) {
+          this.#change({ phase: 'connected', reason: null });
+        }
         this.emit('telemetry', payload);
         break;
       case 'NOTICE':

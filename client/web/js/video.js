@@ -25,6 +25,7 @@ export class VideoView extends Emitter {
   #full = /** @type {HTMLButtonElement} */ (byId('fullscreen'));
   #quality = new Quality();
   #hasStrip = false;
+  #isOn = false;
   /** @type {PictureState} */
   #state = 'none';
   #canvas = document.createElement('canvas');
@@ -56,6 +57,7 @@ export class VideoView extends Emitter {
   /** @param {MediaStreamTrack} track */
   show(track) {
     this.#quality = new Quality();
+    this.#isOn = true;
     this.#video.srcObject = new MediaStream([track]);
     // Muted pictures may start by themselves; a browser that still refuses shows its own button.
     this.#video.play().catch(() => {
@@ -69,14 +71,16 @@ export class VideoView extends Emitter {
     this.#fit();
   }
 
-  /** The connection is gone: the last frame stays, but it is old. */
+  /** The connection is gone: what is still shown is old. */
   gone() {
+    this.#isOn = false;
     this.#enter('none');
   }
 
   #watch() {
     this.#video.requestVideoFrameCallback((now, frame) => {
       this.#watch();
+      if (!this.#isOn) return;
       // The clock of `Date` is the one that the machine's clock is compared with.
       const shownAt = Date.now() + (frame.expectedDisplayTime - performance.now());
       this.#quality.add(now, this.#read(shownAt));
