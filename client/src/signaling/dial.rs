@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use futures_util::SinkExt;
 use halyard_protocol::{
     limits::{MAX_SIGNAL_BYTES, RESUME_WINDOW},
     signal::{ErrorCode, Register, Registered, ServerMessage},
