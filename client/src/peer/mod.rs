@@ -30,15 +30,26 @@
 //! A sender that does not know this word (a browser, an older end) is slowed by the window of the
 //! association instead, and then its own commands wait with its file.
 
+mod build;
+mod bulk;
+mod channel;
 mod config;
 mod connection;
 mod error;
 mod event;
+mod handler;
+mod negotiation;
+mod net;
+mod opening;
+mod outlet;
+mod sdp;
+mod shared;
 mod stats;
 mod threads;
 mod video;
+mod window;
 
-pub use config::{PeerConfig, VideoRole};
+pub use config::{DEFAULT_GATHER_WAIT, PeerConfig, VideoRole};
 pub use connection::Peer;
 pub use error::PeerError;
 pub use event::{PeerEvent, PeerState};

@@ -1,6 +1,12 @@
 //! How a connection is doing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use webrtc::peer_connection::{
+    PeerConnection, RTCIceCandidateType, RTCStatsReportEntry, StatsSelector,
+};
+
+use super::shared::Shared;
 
 /// A snapshot. What the connection does not know (yet) is `None` or 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,4 +40,54 @@ pub enum CandidateKind {
     PeerReflexive,
     /// A TURN server's: everything goes through it.
     Relay,
+}
+
+/// Reads a snapshot out of the library's report.
+pub(super) async fn take(shared: &Shared, connection: &dyn PeerConnection) -> PeerStats {
+    let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
+    let mut stats = PeerStats {
+        bulk_buffered: shared.bulk.buffered().await,
+        silent_for: shared.silent_for(),
+        ..PeerStats::default()
+    };
+    let selected = report.iter().find_map(|entry| match entry {
+        RTCStatsReportEntry::Transport(transport) => {
+            Some(transport.selected_candidate_pair_id.as_str())
+        }
+        _ => None,
+    });
+    if let Some(RTCStatsReportEntry::IceCandidatePair(pair)) =
+        selected.and_then(|id| report.get(id))
+    {
+        stats.rtt = (pair.current_round_trip_time > 0.0)
+            .then(|| Duration::from_secs_f64(pair.current_round_trip_time));
+        stats.bytes_sent = pair.bytes_sent;
+        stats.bytes_received = pair.bytes_received;
+        let kind = |id: &str| match report.get(id) {
+            Some(
+                RTCStatsReportEntry::LocalCandidate(candidate)
+                | RTCStatsReportEntry::RemoteCandidate(candidate),
+            ) => kind(candidate.candidate_type),
+            _ => None,
+        };
+        stats.path = kind(&pair.local_candidate_id).zip(kind(&pair.remote_candidate_id));
+    }
+    for entry in report.iter() {
+        if let RTCStatsReportEntry::RemoteInboundRtp(remote) = entry {
+            stats.packets_lost +=
+                u64::try_from(remote.received_rtp_stream_stats.packets_lost).unwrap_or(0);
+            stats.fraction_lost = Some(remote.fraction_lost);
+        }
+    }
+    stats
+}
+
+fn kind(kind: RTCIceCandidateType) -> Option<CandidateKind> {
+    Some(match kind {
+        RTCIceCandidateType::Host => CandidateKind::Host,
+        RTCIceCandidateType::Srflx => CandidateKind::ServerReflexive,
+        RTCIceCandidateType::Prflx => CandidateKind::PeerReflexive,
+        RTCIceCandidateType::Relay => CandidateKind::Relay,
+        _ => return None,
+    })
 }

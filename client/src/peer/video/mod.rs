@@ -1,7 +1,23 @@
 //! Pictures: H.264 over RTP, sent to one viewer or received from one sender.
+//!
+//! * [`AccessUnit`] is one picture; [`annexb`] and [`payload`] cut it into packets.
+//! * [`VideoTrack`] numbers the packets for its viewer and never waits.
+//! * [`codec`] says what is offered and picks what was agreed; [`feedback`] hears the viewer ask
+//!   for a key frame.
+//! * [`receive`](receive()) puts pictures together again ([`assemble`]).
 
+mod annexb;
+mod assemble;
+pub(super) mod codec;
+pub(super) mod feedback;
+mod forward;
+mod frames;
+mod payload;
+mod receive;
 mod track;
 mod types;
 
+pub(super) use frames::FrameQueue;
+pub(super) use receive::receive;
 pub use track::VideoTrack;
 pub use types::{AccessUnit, NotSent, RtpPacket, RtpParseError, VideoFrame};

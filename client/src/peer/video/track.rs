@@ -1,25 +1,299 @@
 //! Sending one viewer's picture.
 
-use super::{AccessUnit, NotSent, RtpPacket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering};
+
+use bytes::Bytes;
+use rtc::rtp::{Header, Packet};
+use tokio::sync::{
+    OwnedSemaphorePermit, Semaphore,
+    mpsc::{self, error::TrySendError},
+    watch,
+};
+use webrtc::media_stream::track_local::{TrackLocal, static_rtp::TrackLocalStaticRTP};
+
+use super::{
+    AccessUnit, NotSent, RtpPacket,
+    codec::{self, Agreed},
+    forward::Renumber,
+    payload::{MAX_PAYLOAD_BYTES, payloads, starts_key_frame},
+};
+use crate::peer::{PeerState, shared::Shared};
+
+/// Pictures or ready packets that wait for the peer's thread. As pictures it is far more than may
+/// wait, so pictures count as many packets.
+const QUEUE: usize = 512;
+
+/// What a picture counts at least: eight of them fill the queue, a quarter of a second.
+const PICTURE_COUNTS: usize = QUEUE / 8;
 
 /// The picture on its way to one viewer. Clones are the same track. Nothing here ever waits.
 #[derive(Clone)]
-pub struct VideoTrack {}
+pub struct VideoTrack {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    queue: mpsc::Sender<Item>,
+    /// One permit per packet that may wait.
+    room: Arc<Semaphore>,
+    agreed: watch::Sender<Option<Agreed>>,
+    shared: Weak<Shared>,
+    gate: Mutex<Gate>,
+}
+
+/// Whether something is missing since the last key frame.
+#[derive(Debug, Default)]
+struct Gate {
+    needs_key: bool,
+    /// The time of the key frame whose packets are let through.
+    key_time: Option<u32>,
+    /// Something was dropped since the last one that went through.
+    is_after_drop: bool,
+}
+
+struct Item {
+    what: What,
+    /// The first after a drop: it must not leave a hole in the numbers.
+    is_after_drop: bool,
+    _room: OwnedSemaphorePermit,
+}
+
+enum What {
+    Unit(AccessUnit),
+    Packet(RtpPacket),
+}
 
 impl VideoTrack {
+    /// The track and what the library has to be given of it. A task on the peer's thread sends.
+    pub(in super::super) fn start(shared: &Arc<Shared>) -> (Self, Arc<TrackLocalStaticRTP>) {
+        let (queue, items) = mpsc::channel(QUEUE);
+        let ssrc = rand::random_range(1..u32::MAX);
+        let track = codec::track(ssrc);
+        let inner = Arc::new(Inner {
+            queue,
+            room: Arc::new(Semaphore::new(QUEUE)),
+            agreed: watch::channel(None).0,
+            shared: Arc::downgrade(shared),
+            gate: Mutex::default(),
+        });
+        let sending = Sending {
+            track: Arc::clone(&track),
+            agreed: inner.agreed.subscribe(),
+            ssrc,
+            numbers: Renumber::new(rand::random(), rand::random()),
+        };
+        let stop = shared.stop.clone();
+        shared.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = sending.run(items) => {}
+            }
+        });
+        (Self { inner }, track)
+    }
+
+    /// Notes what the viewer agreed to. The first picture it sees has to be a key frame.
+    pub(in super::super) fn agree(&self, agreed: Option<Agreed>) {
+        let is_new = self.inner.agreed.send_if_modified(|current| {
+            let is_new = *current != agreed;
+            *current = agreed;
+            is_new
+        });
+        if let Some(shared) = self.inner.shared.upgrade() {
+            shared.sends_video.store(agreed.is_some(), Ordering::Release);
+        }
+        if is_new && agreed.is_some() {
+            self.ask_for_keyframe();
+        }
+    }
+
     /// Sends one encoded picture.
+    ///
+    /// # Errors
+    /// It was dropped: see [`NotSent`]. There is nothing to do about it but to go on.
     pub fn write(&self, unit: &AccessUnit) -> Result<(), NotSent> {
-        todo!()
+        let packets = unit.data.len().div_ceil(MAX_PAYLOAD_BYTES).max(PICTURE_COUNTS);
+        self.check_ready()?;
+        if !self.gate().lets_through(unit.is_key, unit.rtp_time) {
+            return Err(NotSent::Behind);
+        }
+        self.enqueue(packets.min(QUEUE), What::Unit(unit.clone()))
     }
 
     /// Passes a packet of a ready stream on, under this connection's own source, numbers and
     /// payload type. Use either this or [`write`](Self::write) on one track.
+    ///
+    /// # Errors
+    /// It was dropped: see [`NotSent`]. There is nothing to do about it but to go on.
     pub fn forward(&self, packet: &RtpPacket) -> Result<(), NotSent> {
-        todo!()
+        self.check_ready()?;
+        let is_key = starts_key_frame(&packet.payload);
+        if !self.gate().lets_through(is_key, packet.timestamp) {
+            return Err(NotSent::Behind);
+        }
+        self.enqueue(1, What::Packet(packet.clone()))
     }
 
     /// Whether the viewer agreed to a picture and the connection is up.
     pub fn is_ready(&self) -> bool {
-        todo!()
+        self.check_ready().is_ok()
+    }
+
+    fn check_ready(&self) -> Result<(), NotSent> {
+        let shared = self.inner.shared.upgrade().ok_or(NotSent::Closed)?;
+        match *shared.state.borrow() {
+            PeerState::Closed => Err(NotSent::Closed),
+            // A silence may be over any moment, and nothing is lost by sending into it.
+            PeerState::Connected | PeerState::Disconnected { .. }
+                if self.inner.agreed.borrow().is_some() =>
+            {
+                Ok(())
+            }
+            _ => Err(NotSent::NotReady),
+        }
+    }
+
+    fn enqueue(&self, packets: usize, what: What) -> Result<(), NotSent> {
+        let room = Arc::clone(&self.inner.room).try_acquire_many_owned(packets as u32);
+        let mut gate = self.gate();
+        let sent = match room {
+            Ok(room) => {
+                let is_after_drop = gate.is_after_drop;
+                let item = Item { what, is_after_drop, _room: room };
+                self.inner.queue.try_send(item).map_err(|error| match error {
+                    TrySendError::Full(_) => NotSent::Behind,
+                    TrySendError::Closed(_) => NotSent::Closed,
+                })
+            }
+            Err(_) => Err(NotSent::Behind),
+        };
+        match sent {
+            Ok(()) => gate.is_after_drop = false,
+            Err(NotSent::Behind) => gate.fell_behind(),
+            Err(_) => {}
+        }
+        drop(gate);
+        if sent == Err(NotSent::Behind) {
+            self.ask_for_keyframe();
+        }
+        sent
+    }
+
+    fn ask_for_keyframe(&self) {
+        if let Some(shared) = self.inner.shared.upgrade() {
+            shared.ask_for_keyframe();
+        }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.inner.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate {
+    /// Whether a picture, or a packet of one, can be decoded by a viewer that got what was let
+    /// through before. A key frame that was cut off half way is not good enough: it starts anew
+    /// only with another time.
+    fn lets_through(&mut self, is_key: bool, time: u32) -> bool {
+        if self.needs_key && is_key && self.key_time != Some(time) {
+            self.needs_key = false;
+            self.key_time = Some(time);
+        }
+        !self.needs_key
+    }
+
+    fn fell_behind(&mut self) {
+        self.needs_key = true;
+        self.is_after_drop = true;
+    }
+}
+
+/// The task that numbers and sends.
+struct Sending {
+    track: Arc<TrackLocalStaticRTP>,
+    agreed: watch::Receiver<Option<Agreed>>,
+    ssrc: u32,
+    numbers: Renumber,
+}
+
+impl Sending {
+    async fn run(mut self, mut items: mpsc::Receiver<Item>) {
+        while let Some(item) = items.recv().await {
+            let Some(agreed) = *self.agreed.borrow() else { continue };
+            match &item.what {
+                What::Unit(unit) => self.send_unit(agreed, unit).await,
+                What::Packet(packet) => {
+                    if item.is_after_drop {
+                        self.numbers.skip();
+                    }
+                    self.send_packet(agreed, packet).await;
+                }
+            }
+        }
+    }
+
+    async fn send_unit(&mut self, agreed: Agreed, unit: &AccessUnit) {
+        let payloads = payloads(&unit.data);
+        let Some(last) = payloads.len().checked_sub(1) else { return };
+        let timestamp = self.numbers.own_time(unit.rtp_time);
+        for (index, payload) in payloads.into_iter().enumerate() {
+            let sequence = self.numbers.next_sequence();
+            self.write(agreed, sequence, timestamp, index == last, payload).await;
+        }
+    }
+
+    async fn send_packet(&mut self, agreed: Agreed, packet: &RtpPacket) {
+        let (sequence, timestamp) = self.numbers.forward(packet.sequence, packet.timestamp);
+        self.write(agreed, sequence, timestamp, packet.marker, packet.payload.clone()).await;
+    }
+
+    async fn write(
+        &self,
+        agreed: Agreed,
+        sequence_number: u16,
+        timestamp: u32,
+        marker: bool,
+        payload: Bytes,
+    ) {
+        let mut header = Header {
+            version: 2,
+            marker,
+            payload_type: agreed.payload_type,
+            sequence_number,
+            timestamp,
+            ssrc: self.ssrc,
+            ..Header::default()
+        };
+        if let Some(id) = agreed.playout_delay {
+            // Least and most delay, 12 bits each: none. The id was checked.
+            let _ = header.set_extension(id, Bytes::from_static(&[0, 0, 0]));
+        }
+        // Waits only for the driver, which shares this thread.
+        if let Err(error) = self.track.write_rtp(Packet { header, payload }).await {
+            tracing::debug!(%error, "a video packet could not be sent");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_drop_only_a_new_key_frame_opens_the_gate() {
+        let mut gate = Gate::default();
+        assert!(gate.lets_through(false, 0));
+        assert!(gate.lets_through(true, 1));
+        gate.fell_behind();
+        assert!(!gate.lets_through(false, 2));
+        assert!(gate.lets_through(true, 3));
+        assert!(gate.lets_through(false, 3));
+        // Half way through the key frame of time 3.
+        gate.fell_behind();
+        assert!(!gate.lets_through(false, 3));
+        assert!(!gate.lets_through(true, 3));
+        assert!(gate.lets_through(true, 4));
+        assert!(gate.lets_through(false, 5));
     }
 }

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 /// One encoded picture to send.
 #[derive(Debug, Clone)]
 pub struct AccessUnit {
-    /// H.264 in Annex B (start codes between NAL units). Shared, never copied, by all viewers.
+    /// H.264 in Annex B (start codes between NAL units), shared by all viewers.
     pub data: Bytes,
     /// 90 kHz, of any origin. Only differences matter.
     pub rtp_time: u32,

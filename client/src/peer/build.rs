@@ -1,0 +1,157 @@
+//! Builds the library's connection with everything set as it has to be.
+
+use std::{sync::Arc, time::Duration};
+
+use halyard_protocol::{channel::Lane, limits::MAX_CHANNEL_MESSAGE_BYTES, signal::IceServer};
+use rtc::{
+    ice::mdns::MulticastDnsMode, interceptor::Slot,
+    peer_connection::configuration::setting_engine::SctpMaxMessageSize,
+    rtp_transceiver::rtp_sender::RtpCodecKind, shared::error::Result,
+};
+use webrtc::{
+    data_channel::{DataChannel, RTCDataChannelInit},
+    media_stream::track_local::TrackLocal,
+    peer_connection::{
+        PeerConnection, PeerConnectionBuilder, RTCConfigurationBuilder, RTCIceServer,
+        RTCIceTransportPolicy, SettingEngine, SettingEngineBuilder,
+    },
+    rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit},
+};
+
+use super::{
+    PeerConfig, VideoRole, VideoTrack, channel,
+    handler::Handler,
+    net::{LocalAddresses, PeerRuntime, receive_window},
+    shared::Shared,
+    video::{codec, feedback},
+};
+
+/// How often a pair of addresses is tried. The default of 200 ms makes opening slow.
+const CHECK_EVERY: Duration = Duration::from_millis(20);
+
+/// How many times: three seconds in all, since the other end may be slow to begin.
+const MAX_CHECKS: u16 = 150;
+
+/// Without a packet for this long the connection counts as disconnected: three missed answers.
+const DISCONNECTED_AFTER: Duration = Duration::from_secs(3);
+
+/// And after this long in addition as failed (the library's own default).
+const FAILED_AFTER: Duration = Duration::from_secs(25);
+
+/// Silence is interrupted this often.
+const CONSENT_EVERY: Duration = Duration::from_secs(1);
+
+/// Builds the connection on the peer's thread.
+pub(super) async fn connection(
+    shared: &Arc<Shared>,
+    config: &PeerConfig,
+) -> Result<Arc<dyn PeerConnection>> {
+    let (engine, registry) = codec::engine()?;
+    let registry =
+        registry.with(Slot::from(feedback::SLOT), feedback::KeyframeRequests::new(shared));
+    let runtime = PeerRuntime {
+        thread: shared.thread.clone(),
+        heard: Arc::clone(&shared.heard),
+        broken: shared.broken.clone(),
+    };
+    let handler =
+        Handler { shared: Arc::clone(shared), receives_video: config.video == VideoRole::Receive };
+    let policy =
+        if config.relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
+    let configuration = RTCConfigurationBuilder::new()
+        .with_ice_servers(config.ice_servers.iter().map(ice_server).collect())
+        .with_ice_transport_policy(policy)
+        .build();
+    let connection = PeerConnectionBuilder::new()
+        .with_configuration(configuration)
+        .with_setting_engine(settings())
+        .with_media_engine(engine)
+        .with_interceptor_registry(registry)
+        .with_runtime(Arc::new(runtime))
+        .with_handler(Arc::new(handler))
+        .with_udp_addrs(vec![LocalAddresses])
+        .build()
+        .await?;
+    Ok(Arc::new(connection))
+}
+
+fn settings() -> SettingEngine {
+    SettingEngineBuilder::new()
+        .with_ice_connection_attempts(Some(CHECK_EVERY), Some(MAX_CHECKS))
+        .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(CONSENT_EVERY))
+        // The first path that works is taken. Waiting for a better one costs seconds with browsers,
+        // whose addresses are first seen when their packets arrive.
+        .with_host_acceptance_min_wait(Some(Duration::ZERO))
+        .with_srflx_acceptance_min_wait(Some(Duration::from_millis(100)))
+        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_relay_acceptance_min_wait(Some(Duration::from_millis(500)))
+        .with_include_loopback_candidate(true)
+        // A restart is for when the network changed: it binds new sockets on what is there then.
+        .with_discard_local_candidates_during_ice_restart(true)
+        // Browsers hide addresses behind names on the local network. They try ours anyway, and so
+        // nothing has to be resolved.
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_sctp_max_receive_buffer_size(receive_window())
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_CHANNEL_MESSAGE_BYTES as u32))
+        .build()
+}
+
+fn ice_server(server: &IceServer) -> RTCIceServer {
+    RTCIceServer {
+        urls: server.urls.clone(),
+        username: server.username.clone().unwrap_or_default(),
+        credential: server
+            .credential
+            .as_ref()
+            .map(|credential| credential.expose().to_owned())
+            .unwrap_or_default(),
+    }
+}
+
+/// Adds what is sent and received: the lanes of an offerer, and the picture.
+pub(super) async fn contents(
+    shared: &Arc<Shared>,
+    connection: &dyn PeerConnection,
+    video: VideoRole,
+    offers: bool,
+) -> Result<Option<VideoTrack>> {
+    if offers {
+        for lane in Lane::ALL {
+            let opened = open_lane(connection, lane).await?;
+            channel::adopt(shared, opened, lane.label().to_owned());
+        }
+    }
+    match video {
+        VideoRole::None => Ok(None),
+        VideoRole::Receive => {
+            if offers {
+                let init = RTCRtpTransceiverInit {
+                    direction: RTCRtpTransceiverDirection::Recvonly,
+                    ..Default::default()
+                };
+                connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await?;
+            }
+            Ok(None)
+        }
+        VideoRole::Send => {
+            let (track, local) = VideoTrack::start(shared);
+            let init = RTCRtpTransceiverInit {
+                direction: RTCRtpTransceiverDirection::Sendonly,
+                ..Default::default()
+            };
+            let local: Arc<dyn TrackLocal> = local;
+            connection.add_transceiver_from_track(local, Some(init)).await?;
+            Ok(Some(track))
+        }
+    }
+}
+
+async fn open_lane(connection: &dyn PeerConnection, lane: Lane) -> Result<Arc<dyn DataChannel>> {
+    // In band: a channel that both ends only know of loses its first messages now and then.
+    let init = RTCDataChannelInit {
+        ordered: lane.is_reliable(),
+        max_retransmits: (!lane.is_reliable()).then_some(0),
+        ..Default::default()
+    };
+    connection.create_data_channel(lane.label(), Some(init)).await
+}

@@ -1,0 +1,32 @@
+//! The little that is read from a description or a candidate line here.
+
+/// The user name fragment of a description: which generation of candidates belongs to it.
+pub(super) fn ufrag(sdp: &str) -> Option<String> {
+    sdp.lines().find_map(|line| line.trim_end().strip_prefix("a=ice-ufrag:")).map(str::to_owned)
+}
+
+/// Whether a candidate line has an address. Browsers give names instead (`….local`) that only the
+/// local network can resolve; they try our addresses anyway.
+pub(super) fn is_resolvable(line: &str) -> bool {
+    line.split_ascii_whitespace().nth(4).is_none_or(|address| !address.ends_with(".local"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fragment_is_found_with_either_line_ending() {
+        assert_eq!(ufrag("v=0\r\na=ice-ufrag:aBc+\r\na=ice-pwd:x\r\n").as_deref(), Some("aBc+"));
+        assert_eq!(ufrag("v=0\na=ice-ufrag:q\n").as_deref(), Some("q"));
+        assert_eq!(ufrag("v=0\r\n"), None);
+    }
+
+    #[test]
+    fn names_of_the_local_network_are_left_to_the_other_end() {
+        let hidden = "candidate:1 1 udp 2113937151 0b0a-1.local 54321 typ host generation 0";
+        assert!(!is_resolvable(hidden));
+        assert!(is_resolvable("candidate:1 1 udp 2113937151 192.0.2.7 54321 typ host"));
+        assert!(is_resolvable("nonsense"));
+    }
+}

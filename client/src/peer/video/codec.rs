@@ -1,0 +1,204 @@
+//! What is offered for video, and what was agreed.
+
+use std::sync::Arc;
+
+use rtc::{
+    media_stream::MediaStreamTrack,
+    peer_connection::configuration::{
+        interceptor_registry::{Registry, register_default_interceptors},
+        media_engine::{MIME_TYPE_H264, MediaEngine},
+    },
+    rtp_transceiver::rtp_sender::{
+        RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
+        RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RTCRtpParameters, RtpCodecKind,
+    },
+};
+use webrtc::{
+    media_stream::track_local::static_rtp::TrackLocalStaticRTP, peer_connection::PeerConnection,
+    rtp_transceiver::RTCRtpTransceiverDirection,
+};
+
+/// Asks the viewer to show every picture at once instead of smoothing their arrival.
+const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
+/// Clock of all video in RTP, in Hz.
+const CLOCK_RATE: u32 = 90_000;
+
+/// Profiles, the most widely decoded first: constrained baseline, baseline, main, high; each with
+/// its payload type in our own offers.
+const PROFILES: [(&str, u8); 4] =
+    [("42e01f", 102), ("42001f", 104), ("4d001f", 106), ("64001f", 108)];
+
+/// What was agreed with the viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Agreed {
+    pub(super) payload_type: u8,
+    /// The id of the playout delay extension, where the viewer knows it.
+    pub(super) playout_delay: Option<u8>,
+}
+
+/// H.264 only, and the reports and retransmissions around it.
+pub(in super::super) fn engine() -> rtc::shared::error::Result<(MediaEngine, Registry)> {
+    let mut engine = MediaEngine::default();
+    for (profile, payload_type) in PROFILES {
+        let rtp_codec = h264(profile);
+        let codec = RTCRtpCodecParameters { rtp_codec, payload_type };
+        engine.register_codec(codec, RtpCodecKind::Video)?;
+    }
+    engine.register_header_extension(
+        RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY.to_owned() },
+        RtpCodecKind::Video,
+        None,
+    )?;
+    let registry = register_default_interceptors(Registry::new(), &mut engine)?;
+    Ok((engine, registry))
+}
+
+fn h264(profile: &str) -> RTCRtpCodec {
+    let feedback = |typ: &str, parameter: &str| RTCPFeedback {
+        typ: typ.to_owned(),
+        parameter: parameter.to_owned(),
+    };
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_H264.to_owned(),
+        clock_rate: CLOCK_RATE,
+        channels: 0,
+        sdp_fmtp_line: format!(
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
+        ),
+        rtcp_feedback: vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")],
+    }
+}
+
+/// A track with a source number of its own.
+pub(super) fn track(ssrc: u32) -> Arc<TrackLocalStaticRTP> {
+    let encoding = RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
+        codec: h264(PROFILES[0].0),
+        ..Default::default()
+    };
+    Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
+        "halyard".to_owned(),
+        "video".to_owned(),
+        "video".to_owned(),
+        RtpCodecKind::Video,
+        vec![encoding],
+    )))
+}
+
+/// What the viewer agreed to, if to anything.
+pub(in super::super) async fn agreed(connection: &dyn PeerConnection) -> Option<Agreed> {
+    for transceiver in connection.get_transceivers().await {
+        let sends = matches!(
+            transceiver.current_direction().await,
+            Ok(RTCRtpTransceiverDirection::Sendonly | RTCRtpTransceiverDirection::Sendrecv)
+        );
+        if !sends {
+            continue;
+        }
+        if let Ok(Some(sender)) = transceiver.sender().await
+            && let Ok(parameters) = sender.get_parameters().await
+            && let Some(agreed) = choose(&parameters.rtp_parameters)
+        {
+            return Some(agreed);
+        }
+    }
+    None
+}
+
+/// Picks among what both ends know. The order is the other end's, so the first may be anything.
+fn choose(parameters: &RTCRtpParameters) -> Option<Agreed> {
+    let best = parameters
+        .codecs
+        .iter()
+        .filter_map(|codec| Some((rank(&codec.rtp_codec)?, codec.payload_type)))
+        .min_by_key(|(rank, _)| *rank)?;
+    let playout_delay = parameters
+        .header_extensions
+        .iter()
+        .find(|extension| extension.uri == PLAYOUT_DELAY)
+        .and_then(|extension| u8::try_from(extension.id).ok())
+        // Larger ids need the two-byte form, which not every viewer takes.
+        .filter(|id| (1..=14).contains(id));
+    Some(Agreed { payload_type: best.1, playout_delay })
+}
+
+/// How well a codec suits, the least best; `None` if it does not.
+fn rank(codec: &RTCRtpCodec) -> Option<usize> {
+    if !codec.mime_type.eq_ignore_ascii_case(MIME_TYPE_H264) {
+        return None;
+    }
+    let parameter = |name: &str| {
+        codec.sdp_fmtp_line.split(';').find_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            key.trim().eq_ignore_ascii_case(name).then(|| value.trim().to_ascii_lowercase())
+        })
+    };
+    if parameter("packetization-mode").as_deref() != Some("1") {
+        return None;
+    }
+    let profile = parameter("profile-level-id").unwrap_or_else(|| "42000a".to_owned());
+    let position = PROFILES
+        .iter()
+        .position(|(known, _)| profile.get(..4).is_some_and(|start| known.starts_with(start)));
+    Some(position.unwrap_or(PROFILES.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc::rtp_transceiver::rtp_sender::RTCRtpHeaderExtensionParameters;
+
+    use super::*;
+
+    fn codec(mime_type: &str, fmtp: &str, payload_type: u8) -> RTCRtpCodecParameters {
+        let rtp_codec = RTCRtpCodec {
+            mime_type: mime_type.to_owned(),
+            sdp_fmtp_line: fmtp.to_owned(),
+            ..Default::default()
+        };
+        RTCRtpCodecParameters { rtp_codec, payload_type }
+    }
+
+    #[test]
+    fn constrained_baseline_wins_whatever_the_order() {
+        let parameters = RTCRtpParameters {
+            codecs: vec![
+                codec("video/VP8", "", 96),
+                codec("video/H264", "packetization-mode=1;profile-level-id=64001f", 112),
+                codec("video/H264", "packetization-mode=0;profile-level-id=42e01f", 108),
+                codec("video/h264", "profile-level-id=42E034; packetization-mode=1", 109),
+                codec("video/H264", "packetization-mode=1;profile-level-id=42001f", 103),
+            ],
+            header_extensions: vec![RTCRtpHeaderExtensionParameters {
+                id: 5,
+                uri: PLAYOUT_DELAY.to_owned(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let agreed = choose(&parameters);
+        assert_eq!(agreed, Some(Agreed { payload_type: 109, playout_delay: Some(5) }));
+    }
+
+    #[test]
+    fn without_h264_nothing_is_sent() {
+        let parameters =
+            RTCRtpParameters { codecs: vec![codec("video/VP8", "", 96)], ..Default::default() };
+        assert_eq!(choose(&parameters), None);
+    }
+
+    #[test]
+    fn an_extension_id_beyond_the_short_form_is_not_used() {
+        let parameters = RTCRtpParameters {
+            codecs: vec![codec("video/H264", "packetization-mode=1", 100)],
+            header_extensions: vec![RTCRtpHeaderExtensionParameters {
+                id: 20,
+                uri: PLAYOUT_DELAY.to_owned(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let agreed = choose(&parameters);
+        assert_eq!(agreed, Some(Agreed { payload_type: 100, playout_delay: None }));
+    }
+}
