@@ -12,6 +12,7 @@
 //! * [`machine`] is the one owner of the gate and the driver; [`drive`] is the gate as pure logic;
 //!   [`driver`] speaks to a machine.
 //! * [`media`] makes pictures, encodes them once and fans them out.
+//! * [`run`] is a worker of somebody else's broker, made of the parts that [`wiring`] builds.
 //! * [`standalone`] (feature `standalone`) carries a broker along; [`direct`] answers peers over
 //!   plain HTTP there.
 //! * [`devices`] says what this computer has; [`report`] is what a worker tells its owner;
@@ -19,10 +20,17 @@
 
 pub mod agent;
 pub mod config;
+pub mod devices;
+#[cfg(feature = "standalone")]
+pub mod direct;
 pub mod drive;
 pub mod driver;
 pub mod exit;
 pub mod machine;
 pub mod media;
 pub mod report;
+pub mod run;
 pub mod session;
+#[cfg(feature = "standalone")]
+pub mod standalone;
+pub mod wiring;

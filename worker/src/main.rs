@@ -1,2 +1,242 @@
-//! The worker.
-fn main() {}
+//! The program `halyard-worker`: one life from the command line to an exit code.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use halyard_client::tls;
+use halyard_worker::{
+    agent::{AgentError, RoomError},
+    config::{For, Settings, Typed, args},
+    devices, exit,
+    report::{self, Reports},
+    run::{self, RunError},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let matches = program().get_matches();
+    let result = match matches.subcommand() {
+        Some(("devices", matches)) => {
+            devices(matches);
+            return ExitCode::from(exit::DONE);
+        }
+        Some(("version", _)) => {
+            anstream::println!("halyard-worker {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::from(exit::DONE);
+        }
+        Some((name, matches)) => work(name, matches),
+        None => unreachable!("a command is required"),
+    };
+    match result {
+        Ok(()) => ExitCode::from(exit::DONE),
+        Err(failure) => {
+            anstream::eprintln!("halyard-worker: {}", failure.message);
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn program() -> Command {
+    let config = || {
+        Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("A TOML file with the same keys [env: HALYARD_CONFIG]")
+    };
+    let json = || {
+        Arg::new("json")
+            .long("json")
+            .action(ArgAction::SetTrue)
+            .help("One JSON object a line on standard output; the log goes to standard error")
+    };
+    let mut program = Command::new("halyard-worker")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("The Halyard agent on the machine: a picture, driving, commands and files, peer to peer")
+        .after_help(
+            "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 cannot reach the server, \
+             4 refused.\nThe log level is set by HALYARD_LOG, for example HALYARD_LOG=debug.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("run")
+                .about("Open a room at a broker and serve it")
+                .arg(config())
+                .arg(json())
+                .args(args(For::Run)),
+        )
+        .subcommand(
+            Command::new("devices")
+                .about("Say what this computer has: encoders, cameras, graphics cards")
+                .arg(json()),
+        )
+        .subcommand(Command::new("version").about("Say which version this is"));
+    if cfg!(feature = "standalone") {
+        program = program.subcommand(
+            Command::new("standalone")
+                .about("Carry a broker along: room, page and machine in one program")
+                .long_about(
+                    "Carry a broker along: room, page and machine in one program.\n\nIt listens on \
+                     this computer alone. For others on the local network: --listen 0.0.0.0:8080; \
+                     the links then name this computer's address there. Where peers see another \
+                     address still (a proxy, a name, HTTPS), say it with --public-url.",
+                )
+                .arg(config())
+                .arg(json())
+                .args(args(For::Standalone)),
+        );
+    }
+    program
+}
+
+struct Failure {
+    exit: u8,
+    message: String,
+}
+
+impl Failure {
+    fn usage(error: &impl ToString) -> Self {
+        Self { exit: exit::USAGE, message: error.to_string() }
+    }
+}
+
+/// `run` and `standalone`.
+fn work(command: &str, matches: &ArgMatches) -> Result<(), Failure> {
+    start_logging()?;
+    let variables = std::env::vars().collect();
+    let settings =
+        Settings::read(&Typed::new(matches, variables)).map_err(|e| Failure::usage(&e))?;
+    tls::install_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure { exit: exit::FAILED, message: error.to_string() })?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let signals = tokio::spawn(stop_on_signal(stop.clone()));
+        let (reports, told) = Reports::channel();
+        let writer = tokio::spawn(report::write_all(told, matches.get_flag("json")));
+        let result = live(command, settings, reports, stop).await;
+        signals.abort();
+        // Every sender of reports is gone, so what was told is written.
+        let _ = writer.await;
+        result
+    })
+}
+
+async fn live(
+    command: &str,
+    settings: Settings,
+    reports: Reports,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    match command {
+        "run" => {
+            let Some(server) = settings.server.clone() else {
+                let words = "run needs --server URL (or HALYARD_SERVER), for example \
+                             http://127.0.0.1:8080; for a broker in the same program use standalone";
+                return Err(Failure::usage(&words));
+            };
+            run::run(settings, server, reports, stop).await.map_err(|error| {
+                let exit = match &error {
+                    RunError::Start(_) => exit::USAGE,
+                    RunError::Agent(error) => of_agent(error),
+                };
+                Failure { exit, message: error.to_string() }
+            })
+        }
+        #[cfg(feature = "standalone")]
+        "standalone" => {
+            use halyard_worker::standalone::{self, StandaloneError};
+            standalone::run(settings, reports, stop).await.map_err(|error| {
+                let exit = match &error {
+                    StandaloneError::Start(_)
+                    | StandaloneError::Bind(_)
+                    | StandaloneError::DataDir { .. } => exit::USAGE,
+                    StandaloneError::Broker(_) => exit::FAILED,
+                    StandaloneError::Agent(error) => of_agent(error),
+                };
+                Failure { exit, message: error.to_string() }
+            })
+        }
+        other => Err(Failure::usage(&format!("there is no command {other}"))),
+    }
+}
+
+fn of_agent(error: &AgentError) -> u8 {
+    let refused = match error {
+        AgentError::Room(RoomError::Api(error)) => error.is_refusal(),
+        AgentError::Room(RoomError::Signal(error)) | AgentError::Lost(error) => error.is_refusal(),
+        AgentError::Room(RoomError::Link(_)) => true,
+        AgentError::Room(RoomError::State { .. }) => return exit::USAGE,
+    };
+    if refused { exit::REFUSED } else { exit::UNREACHABLE }
+}
+
+/// The log goes to standard error: standard output belongs to the links and the JSON lines.
+fn start_logging() -> Result<(), Failure> {
+    const QUIET: &str = "warn,webrtc=error,rtc=error";
+    let filter = match std::env::var("HALYARD_LOG") {
+        Ok(said) => EnvFilter::try_new(&said).map_err(|error| {
+            let words = format!(
+                "HALYARD_LOG is {said:?}: {error}; accepted are levels like info, or \
+                 halyard_worker=debug,warn"
+            );
+            Failure::usage(&words)
+        })?,
+        Err(_) => EnvFilter::new(QUIET),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match std::env::var("HALYARD_LOG_FORMAT").as_deref() {
+        Ok("json") => builder.json().init(),
+        Ok("text") | Err(_) => builder.with_target(false).init(),
+        Ok(other) => {
+            let words = format!("HALYARD_LOG_FORMAT is {other:?}; accepted are text and json");
+            return Err(Failure::usage(&words));
+        }
+    }
+    Ok(())
+}
+
+/// Cancels on the first SIGINT or SIGTERM. A second one ends the program the hard way.
+async fn stop_on_signal(stop: CancellationToken) {
+    signal().await;
+    tracing::info!("stopping");
+    stop.cancel();
+    signal().await;
+    std::process::exit(130);
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::warn!("signals cannot be heard; end the worker by closing its terminal");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn devices(matches: &ArgMatches) {
+    let found = devices::look(std::path::Path::new("/dev"), std::path::Path::new("/sys"));
+    if matches.get_flag("json") {
+        let line = serde_json::to_string(&found).unwrap_or_default();
+        anstream::println!("{line}");
+    } else {
+        anstream::println!("{}", devices::text(&found));
+    }
+}

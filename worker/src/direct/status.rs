@@ -1,0 +1,53 @@
+//! `GET /status`: what is shown, who watches, how the machine is.
+
+use std::time::Instant;
+
+use halyard_protocol::{
+    channel::VideoInfo,
+    ids::{PeerId, RoomId},
+};
+use serde::Serialize;
+
+use crate::{media::Fanout, session::Shared};
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    status: &'static str,
+    version: &'static str,
+    uptime_seconds: u64,
+    room_id: Option<RoomId>,
+    sources: Vec<VideoInfo>,
+    /// Peers that are shown the picture now.
+    viewers: usize,
+    drive: Drive,
+}
+
+#[derive(Debug, Serialize)]
+struct Drive {
+    driver: &'static str,
+    /// Who drives.
+    holder: Option<PeerId>,
+    estop: bool,
+    /// Metres a second.
+    speed: f64,
+}
+
+pub(super) fn status(shared: &Shared, room_id: Option<RoomId>, started: Instant) -> Status {
+    let standing = shared.machine.standing().borrow().clone();
+    let speed = shared.machine.telemetry().borrow().state.speed;
+    Status {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: started.elapsed().as_secs(),
+        room_id,
+        sources: shared.fanout.iter().map(Fanout::info).collect(),
+        viewers: shared.fanout.as_ref().map_or(0, |fanout| fanout.stats().viewers),
+        drive: Drive {
+            driver: shared.machine.facts().driver,
+            holder: standing.holder,
+            estop: standing.latched_by.is_some(),
+            speed,
+        },
+    }
+}
