@@ -50,10 +50,10 @@ impl Reorder {
             (packet.sequence.wrapping_sub(next), next.wrapping_sub(packet.sequence));
         if ahead < JUMP {
             self.waiting.entry(self.position + u64::from(ahead)).or_insert(packet);
-            self.drain(now, out);
+            self.drain(false, now, out);
         } else if behind >= JUMP {
             while self.skip_gap() {
-                self.drain(now, out);
+                self.drain(true, now, out);
             }
             self.next = Some(packet.sequence.wrapping_add(1));
             out.push(Ordered { packet, after_gap: true });
@@ -61,8 +61,7 @@ impl Reorder {
         // Else it came twice, or after it was given up.
     }
 
-    fn drain(&mut self, now: Instant, out: &mut Vec<Ordered>) {
-        let mut after_gap = false;
+    fn drain(&mut self, mut after_gap: bool, now: Instant, out: &mut Vec<Ordered>) {
         loop {
             while let Some(packet) = self.waiting.remove(&self.position) {
                 self.position += 1;

@@ -1,10 +1,17 @@
 //! The simulated rover: a world with obstacles and goals, and a picture of it.
 //!
 //! [`world`] is pure; [`owner`] is the task that lets its time pass and hands out [`SimHandle`]s;
-//! [`render`] paints it, seen from behind the rover.
+//! [`render`] paints it, seen from behind the rover: [`scenery`] far away, [`things`] made of [`solid`]
+//! faces seen by a [`camera`], filled by [`raster`], and the [`hud`] over them.
 
+pub mod camera;
+pub mod hud;
 pub mod owner;
+pub mod raster;
 pub mod render;
+pub mod scenery;
+pub mod solid;
+pub mod things;
 pub mod world;
 
 pub use owner::{Sim, SimError, SimHandle};

@@ -287,9 +287,14 @@ impl World {
             state.command = VelocityCommand::default();
         }
         let wanted = state.command;
-        let braking = wanted.linear.abs() < state.speed.abs() || wanted.linear * state.speed < 0.0;
-        let rate = limits.acceleration * if braking { 2.0 } else { 1.0 };
-        state.speed = towards(state.speed, wanted.linear, rate * dt);
+        let turns_around = wanted.linear * state.speed < 0.0;
+        state.speed = if turns_around {
+            towards(state.speed, 0.0, 2.0 * limits.acceleration * dt)
+        } else if wanted.linear.abs() < state.speed.abs() {
+            towards(state.speed, wanted.linear, 2.0 * limits.acceleration * dt)
+        } else {
+            towards(state.speed, wanted.linear, limits.acceleration * dt)
+        };
         state.angular_speed =
             towards(state.angular_speed, wanted.angular, limits.angular_acceleration * dt);
 
