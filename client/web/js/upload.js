@@ -1,6 +1,6 @@
 import { CHUNK_BYTES, encodeChunk } from './chunk.js';
 import { Hasher } from './hasher.js';
-import { Cancelled, Refused, Transfer } from './transfer.js';
+import { Cancelled, Disconnected, Refused, Transfer } from './transfer.js';
 
 /** Bytes read from the file at a time. */
 const READ_BYTES = 16 * CHUNK_BYTES;
@@ -38,7 +38,7 @@ export class Upload extends Transfer {
       await this.#send(wire, inbox, hasher, signal);
     } catch (error) {
       const code = error instanceof Cancelled ? 'cancelled' : 'io';
-      if (!(error instanceof Refused)) {
+      if (!(error instanceof Refused) && !(error instanceof Disconnected)) {
         wire.send('TRANSFER_CANCEL', { transfer: id, code, message: 'the sender stopped' });
       }
       throw error;
