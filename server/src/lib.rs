@@ -7,16 +7,19 @@
 //!
 //! * [`settings`]: what was typed, and what it means.
 //! * [`server`]: the life of a broker: bind, run, drain.
-//! * [`http`]: the page, REST and the upgrade to a WebSocket.
+//! * `accept`: new connections. [`http`]: the page, REST and the upgrade to a WebSocket.
 //! * [`connection`]: one socket from upgrade to goodbye.
 //! * [`rooms`]: who is here, and what goes to whom.
 //! * [`identity`]: who somebody is. [`store`]: which rooms there are. Traits with their backends;
 //!   only [`wiring`] names the concrete ones.
+//! * [`broker`]: what all of them share, and what an owner may do with a room.
 //! * [`ice`]: the STUN and TURN servers told to peers. [`secret`]: random tokens and their hashes.
 //!   [`time`]: the clocks, read in one place.
 //!
 //! It knows nothing of WebRTC: what peers say to each other is forwarded as the bytes it came in.
 
+mod accept;
+pub mod broker;
 pub mod connection;
 pub mod http;
 pub mod ice;

@@ -1,14 +1,39 @@
 //! The life of a broker: bind, run, drain.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio_util::sync::CancellationToken;
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinError, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Settings, identity::KeyFileError, store::OpenError};
+use crate::{
+    Settings,
+    accept::Acceptor,
+    broker::Broker,
+    http::{self, App},
+    identity::KeyFileError,
+    store::{EXPIRED_KEPT_SECONDS, OpenError},
+    time::Now,
+    wiring,
+};
+
+/// How often rooms are looked at: the grain of expiry and of the resume window.
+const TICK: Duration = Duration::from_secs(1);
+/// How often the store is swept.
+const SWEEP: Duration = Duration::from_secs(60);
+/// Rooms forgotten in one transaction, so that no other waits long for its turn.
+const SWEPT_AT_ONCE: usize = 500;
+/// Connections at a time on the second address: a few probes.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// A broker that holds its port and is about to serve.
-pub struct Server;
+pub struct Server {
+    broker: Arc<Broker>,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    admin: Option<(TcpListener, SocketAddr)>,
+    merged: Router,
+}
 
 /// The broker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +55,9 @@ pub enum BindError {
     /// A setting needs another one.
     #[error("{0}")]
     Settings(String),
+    /// Opening the key or the store failed inside.
+    #[error("the broker could not be opened: {0}")]
+    Task(#[from] JoinError),
 }
 
 /// The broker stopped for a reason other than being told to.
@@ -37,37 +65,137 @@ pub enum BindError {
 pub enum RunError {
     /// A task of the broker's own ended without being told to.
     #[error("a task of the broker failed: {0}")]
-    Task(#[from] tokio::task::JoinError),
+    Task(#[from] JoinError),
 }
 
 impl Server {
     /// Opens the store and the signing key, and takes the port. Nothing is served before
     /// [`run`](Self::run).
-    pub async fn bind(_settings: Settings) -> Result<Self, BindError> {
-        std::future::ready(()).await;
-        unreachable!("follows")
+    pub async fn bind(settings: Settings) -> Result<Self, BindError> {
+        // The port first: a second broker on the same one should not touch the store.
+        let (listener, local_addr) = listen(settings.listen).await?;
+        let admin = match settings.admin_listen {
+            Some(addr) => Some(listen(addr).await?),
+            None => None,
+        };
+        let broker = tokio::task::spawn_blocking(|| wiring::open(settings)).await??;
+        Ok(Self { broker: Arc::new(broker), listener, local_addr, admin, merged: Router::new() })
     }
 
     /// The address that was taken, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
-        unreachable!("follows")
+        self.local_addr
     }
 
     /// The second address, where one was asked for.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        unreachable!("follows")
+        self.admin.as_ref().map(|(_, addr)| *addr)
     }
 
-    /// Serves these routes on the same port. Paths that the broker has itself must not be in it.
+    /// Serves these routes on the same port, for a program that carries its own broker. Paths that
+    /// the broker has itself and a fallback must not be in it: axum panics on either.
     #[must_use]
-    pub fn merge_routes(self, _routes: Router) -> Self {
+    pub fn merge_routes(mut self, routes: Router) -> Self {
+        self.merged = self.merged.merge(routes);
         self
     }
 
     /// Serves until `stop` fires, then drains: every peer is told `draining` and closed with 1001,
     /// requests under way are finished, and after `timing.drain_within` the rest is cut off.
-    pub async fn run(self, _stop: CancellationToken) -> Result<(), RunError> {
-        std::future::ready(()).await;
-        Ok(())
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        // A child, so that a task of ours that fails can stop the others and not the caller.
+        let stop = stop.child_token();
+        let kill = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let timing = self.broker.settings.timing;
+        let app = App {
+            broker: Arc::clone(&self.broker),
+            local_addr: self.local_addr,
+            stop: stop.clone(),
+            kill: kill.clone(),
+            tasks: tasks.clone(),
+        };
+        let acceptor = |listener, routes, most| Acceptor {
+            listener,
+            routes,
+            room: Arc::new(Semaphore::new(most)),
+            request_within: timing.request_within,
+            stop: stop.clone(),
+            kill: kill.clone(),
+            tasks: tasks.clone(),
+        };
+        let mut own = tokio::task::JoinSet::new();
+        let most = self.broker.settings.limits.max_connections.min(Semaphore::MAX_PERMITS);
+        let routes = http::routes(app.clone()).merge(self.merged);
+        own.spawn(acceptor(self.listener, routes, most).run());
+        if let Some((listener, _)) = self.admin {
+            own.spawn(acceptor(listener, http::admin_routes(app), ADMIN_CONNECTIONS).run());
+        }
+        own.spawn(let_time_pass(Arc::clone(&self.broker), stop.clone()));
+        own.spawn(sweep(Arc::clone(&self.broker), stop.clone()));
+
+        let failed = tokio::select! {
+            () = stop.cancelled() => None,
+            // None of them ends by itself, so this is a panic.
+            ended = own.join_next() => ended.and_then(Result::err),
+        };
+        stop.cancel();
+        tasks.close();
+        tracing::info!(connections = tasks.len(), "draining");
+        if timeout(timing.drain_within, tasks.wait()).await.is_err() {
+            tracing::warn!(connections = tasks.len(), "the drain took too long and is cut short");
+            kill.cancel();
+            tasks.wait().await;
+        }
+        while let Some(ended) = own.join_next().await {
+            ended?;
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError::Listen { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
+    Ok((listener, local))
+}
+
+/// Lets time pass in the rooms.
+async fn let_time_pass(broker: Arc<Broker>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => broker.hall.tick(Now::read()),
+        }
+    }
+}
+
+/// Forgets rooms whose time has long been over.
+async fn sweep(broker: Arc<Broker>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let before = Now::read().unix().saturating_sub(EXPIRED_KEPT_SECONDS);
+        loop {
+            match broker.store.sweep(before, SWEPT_AT_ONCE).await {
+                Ok(SWEPT_AT_ONCE) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::error!(%error, "the room store could not be swept");
+                    break;
+                }
+            }
+        }
     }
 }

@@ -319,7 +319,9 @@ fn meaning(values: &Values) -> Result<Settings, SettingError> {
         None => StoreKind::Memory,
     });
     let limits = Limits {
-        max_connections: values.one("max_connections", count)?.unwrap_or(standard.limits.max_connections),
+        max_connections: values
+            .one("max_connections", count)?
+            .unwrap_or(standard.limits.max_connections),
         max_rooms_per_identity: values
             .one("max_rooms_per_identity", count)?
             .unwrap_or(standard.limits.max_rooms_per_identity),
@@ -329,7 +331,9 @@ fn meaning(values: &Values) -> Result<Settings, SettingError> {
         max_room_ttl: values.one("max_room_ttl", duration)?.unwrap_or(standard.limits.max_room_ttl),
     };
     let timing = Timing {
-        drain_within: values.one("drain_timeout", duration)?.unwrap_or(standard.timing.drain_within),
+        drain_within: values
+            .one("drain_timeout", duration)?
+            .unwrap_or(standard.timing.drain_within),
         ..standard.timing
     };
     Ok(Settings {
@@ -489,7 +493,10 @@ mod tests {
         let file = file("lisen = '127.0.0.1:1'\n");
         let typed = Typed { file: Some(file.path().to_owned()), ..Typed::default() };
         let text = refusal(&typed);
-        assert!(text.ends_with("has the unknown key \"lisen\"; did you mean \"listen\"?"), "{text}");
+        assert!(
+            text.ends_with("has the unknown key \"lisen\"; did you mean \"listen\"?"),
+            "{text}"
+        );
     }
 
     #[test]

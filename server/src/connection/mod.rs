@@ -1,0 +1,305 @@
+//! One socket, from upgrade to goodbye, in one task.
+//!
+//! [`Connection::run`] wraps the loop, so that departure is handled once whatever the cause: the
+//! place in the room is given up or kept, and the socket is closed with a code that says why.
+//! Reading waits for writing and never the other way round, so a peer that does not read cannot
+//! say more either.
+
+mod registration;
+
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use halyard_protocol::{limits::MAX_SIGNAL_BYTES, signal::CloseCode};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Bytes, Error as WsError, Message,
+        error::ProtocolError,
+        protocol::{CloseFrame, Role, WebSocketConfig},
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    broker::Broker,
+    rooms::{Batch, Outbox, Refusal, Said, Seat, Text, say_draining, unregistered},
+};
+
+/// What is read from the kernel at a time, and what an idle socket holds. The library's own
+/// default is 128 KiB, which is most of what a socket costs.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Frames are gathered up to this before they are handed to the kernel.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// How long a goodbye may take: the peer should read what is left, and the close frame after it.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
+/// What a peer may still send after it was told goodbye. Closing with unread bytes would reset the
+/// connection, and the peer would never see why.
+const GOODBYE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The peer said goodbye, by message or by a close frame.
+    Left,
+    /// The socket broke, or nothing was heard of it: the peer may come back.
+    Lost,
+    /// This end closes it.
+    Closed(CloseCode),
+    /// The peer breaks the rules of WebSocket (RFC 6455, close code 1002).
+    Protocol,
+}
+
+/// One socket.
+pub struct Connection<S> {
+    socket: WebSocketStream<S>,
+    broker: Arc<Broker>,
+    outbox: Arc<Outbox>,
+    seat: Option<Seat>,
+    batch: Batch,
+    heard: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A socket that was just upgraded. `first` is what arrived behind the request already.
+    pub async fn new(stream: S, first: Vec<u8>, broker: Arc<Broker>) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_write_buffer_size(usize::MAX)
+            .max_frame_size(Some(MAX_SIGNAL_BYTES))
+            .max_message_size(Some(MAX_SIGNAL_BYTES));
+        let socket =
+            WebSocketStream::from_partially_read(stream, first, Role::Server, Some(config)).await;
+        Self {
+            socket,
+            broker,
+            outbox: Arc::default(),
+            seat: None,
+            batch: Batch::default(),
+            heard: Instant::now(),
+        }
+    }
+
+    /// Runs until the peer leaves, the broker closes it, or `stop` fires. Always says goodbye.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let end = self.run_inner(&stop).await;
+        if let Some(seat) = self.seat.take() {
+            tracing::info!(room = %seat.room(), peer = %seat.peer(), ?end, "a peer is gone");
+            match end {
+                End::Left => seat.leave(),
+                // Where the room itself ended the session, it is not there any more to be lost.
+                End::Lost | End::Closed(_) | End::Protocol => {
+                    seat.lost(std::time::Instant::now());
+                }
+            }
+        } else {
+            tracing::debug!(?end, "an unregistered socket is gone");
+        }
+        // Boxed: it is needed once, and every idle socket would carry it along.
+        let _ = timeout(GOODBYE_WITHIN, Box::pin(self.goodbye(end))).await;
+    }
+
+    async fn run_inner(&mut self, stop: &CancellationToken) -> End {
+        let timing = self.broker.settings.timing;
+        let register_by = Instant::now() + timing.register_within;
+        let mut next_ping = Instant::now() + jittered(timing.ping_every);
+        let mut tick = std::pin::pin!(sleep_until(register_by));
+        let mut stopped = std::pin::pin!(stop.cancelled());
+        let mut draining = false;
+        loop {
+            // Reading comes before writing, one frame at a time: a socket that dropped should be
+            // noticed before a message is wasted on it.
+            tokio::select! {
+                biased;
+
+                () = &mut stopped, if !draining => {
+                    draining = true;
+                    say_draining(&self.outbox);
+                }
+                frame = self.socket.next() => {
+                    self.heard = Instant::now();
+                    let was_registered = self.seat.is_some();
+                    if let Err(end) = self.heard_frame(frame).await {
+                        return end;
+                    }
+                    if !was_registered && self.seat.is_some() {
+                        tick.as_mut().reset(next_ping);
+                    }
+                }
+                () = poll_fn(|cx| self.outbox.poll_ready(cx)) => {}
+                () = &mut tick => {
+                    if self.seat.is_none() {
+                        return End::Closed(CloseCode::TimedOut);
+                    }
+                    if self.heard.elapsed() >= timing.idle_after {
+                        return End::Closed(CloseCode::TimedOut);
+                    }
+                    if let Err(end) = self.ping().await {
+                        return end;
+                    }
+                    next_ping = Instant::now() + jittered(timing.ping_every);
+                    tick.as_mut().reset(next_ping);
+                }
+            }
+            if let Err(end) = self.write_owed().await {
+                return end;
+            }
+            if let Some(code) = self.outbox.closing() {
+                return End::Closed(code);
+            }
+        }
+    }
+
+    async fn heard_frame(&mut self, frame: Option<Result<Message, WsError>>) -> Result<(), End> {
+        match frame {
+            Some(Ok(Message::Text(text))) => self.heard_text(text).await,
+            Some(Ok(Message::Binary(_))) => Err(End::Closed(CloseCode::Unsupported)),
+            Some(Ok(Message::Close(frame))) => {
+                Err(match frame.map(|frame| u16::from(frame.code)) {
+                    // The original's clients have no other goodbye, and a closed tab says 1001.
+                    None | Some(1000 | 1001) => End::Left,
+                    Some(_) => End::Lost,
+                })
+            }
+            // The library answers pings itself; either way, something was heard.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+            Some(Err(error)) => Err(match error {
+                WsError::Capacity(_) => End::Closed(CloseCode::TooBig),
+                WsError::Utf8(_) => End::Closed(CloseCode::InvalidUtf8),
+                WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
+                WsError::Protocol(_) => End::Protocol,
+                _ => End::Lost,
+            }),
+            None => Err(End::Lost),
+        }
+    }
+
+    async fn heard_text(&mut self, text: Text) -> Result<(), End> {
+        let said = match &self.seat {
+            Some(seat) => Said::read(&text, seat.peer()),
+            None => unregistered(&text),
+        };
+        let answer = match said {
+            Ok(Said::Leave) => return Err(End::Left),
+            // Boxed: it is needed once, and every idle socket would carry it along.
+            Ok(Said::Register) => Box::pin(self.register(text)).await,
+            Ok(said) => match &self.seat {
+                Some(seat) => seat.say(said),
+                None => {
+                    if matches!(said, Said::Ping) {
+                        self.outbox.put_welcome(Text::from_static(r#"{"type":"pong"}"#));
+                    }
+                    Ok(())
+                }
+            },
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = answer {
+            tracing::debug!(code = ?refusal.code(), "refused");
+            // Answers to what the peer itself says are written before the next frame is read, so
+            // they cannot pile up.
+            self.outbox.put_welcome(refusal.to_text());
+        }
+        Ok(())
+    }
+
+    async fn register(&mut self, text: Text) -> Result<(), Refusal> {
+        let seat =
+            registration::register(&self.broker, &text, &self.outbox, self.seat.as_ref()).await?;
+        tracing::info!(room = %seat.room(), peer = %seat.peer(), "a peer registered");
+        if let Some(old) = self.seat.take() {
+            let same = old.room() == seat.room() && old.peer() == seat.peer();
+            if same { old.forget() } else { old.leave() }
+        }
+        self.seat = Some(seat);
+        Ok(())
+    }
+
+    /// Both kinds of ping: existing workers read the message, every library answers the frame.
+    async fn ping(&mut self) -> Result<(), End> {
+        let within = self.broker.settings.timing.write_within;
+        let write = async {
+            self.socket.feed(Message::Ping(Bytes::new())).await?;
+            self.socket.feed(Message::Text(Text::from_static(r#"{"type":"ping"}"#))).await?;
+            self.socket.flush().await
+        };
+        match timeout(within, write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Lost),
+        }
+    }
+
+    /// Writes everything that waits, as one batch. What could not be written is put back for the
+    /// peer's return.
+    async fn write_owed(&mut self) -> Result<(), End> {
+        self.outbox.take(&mut self.batch);
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let within = self.broker.settings.timing.write_within;
+        let (socket, batch, outbox) = (&mut self.socket, &self.batch, &self.outbox);
+        let write = async {
+            for text in batch.texts() {
+                socket.feed(Message::Text(text)).await?;
+            }
+            socket.flush().await
+        };
+        let failed = tokio::select! {
+            biased;
+
+            written = timeout(within, write) => match written {
+                Ok(Ok(())) => None,
+                Ok(Err(_)) => Some(End::Lost),
+                // It is there and does not read; the network would have said something.
+                Err(_) => Some(End::Closed(CloseCode::SlowConsumer)),
+            },
+            () = poll_fn(|cx| outbox.poll_cut_off(cx)) => {
+                Some(End::Closed(CloseCode::SlowConsumer))
+            }
+        };
+        if let Some(end) = failed {
+            self.outbox.put_back(&mut self.batch);
+            return Err(end);
+        }
+        self.batch.clear();
+        Ok(())
+    }
+
+    /// Tells the peer why, and lets it read that: the socket is closed for writing, and for reading
+    /// when the peer has closed its side.
+    async fn goodbye(&mut self, end: End) {
+        let frame = match end {
+            End::Lost => return,
+            // After a close frame of the peer's this only sends the answer to it.
+            End::Left => Some((CloseCode::Normal.code(), CloseCode::Normal.reason())),
+            End::Closed(code) => Some((code.code(), code.reason())),
+            End::Protocol => Some((1002, "this is not how WebSocket works")),
+        };
+        let frame = frame.map(|(code, reason)| CloseFrame {
+            code: code.into(),
+            reason: Text::from_static(reason),
+        });
+        // An error means that the peer is gone already.
+        let _ = self.socket.close(frame).await;
+        let stream = self.socket.get_mut();
+        let _ = stream.shutdown().await;
+        let mut unread = vec![0; READ_BUFFER_BYTES];
+        let mut drained = 0;
+        while drained < GOODBYE_BYTES {
+            match stream.read(&mut unread).await {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => drained += bytes,
+            }
+        }
+    }
+}
+
+/// Within a tenth of `every`, so that peers which came together are not pinged together.
+fn jittered(every: Duration) -> Duration {
+    every.mul_f64(rand::random_range(0.9..1.1))
+}

@@ -1,0 +1,93 @@
+//! The original's two ways to delete. Its answers are kept; that anybody could call them is not:
+//! the caller must be the peer itself or own the room.
+
+use axum::{Json, extract::State};
+use halyard_protocol::ids::RoomId;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{App, auth::Caller, body::Body, error::RestError};
+use crate::{
+    broker::RoomError,
+    identity::Subject,
+    store::{Found, StoreError},
+    time::Now,
+};
+
+#[derive(Deserialize)]
+pub(super) struct DeletePeer {
+    peer_id: Option<String>,
+}
+
+fn status(text: &str) -> Json<Value> {
+    Json(json!({ "status": text }))
+}
+
+/// Whether the caller owns a room.
+async fn owns(app: &App, room: &RoomId, caller: &Subject) -> Result<bool, RestError> {
+    let found = app.broker.store.get(room, Now::read().unix()).await;
+    match found.map_err(|error: StoreError| RestError::from(RoomError::Store(error)))? {
+        Found::Live(record) => Ok(record.owner == *caller),
+        Found::Expired | Found::Absent => Ok(false),
+    }
+}
+
+/// `POST /delete-peer`
+pub(super) async fn delete_peer(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Body(wish): Body<DeletePeer>,
+) -> Result<Json<Value>, RestError> {
+    let peer = wish.peer_id.ok_or_else(|| RestError::invalid("peer_id is missing"))?;
+    let mut somebody_elses = false;
+    let mut removed = false;
+    for (room, identity) in app.broker.hall.rooms_with(&peer) {
+        if identity == caller || owns(&app, &room, &caller).await? {
+            removed |= app.broker.hall.remove(&room, &peer);
+        } else {
+            somebody_elses = true;
+        }
+    }
+    match (removed, somebody_elses) {
+        // The original deleted the room with its last peer; a room lives until it expires.
+        (true, _) => Ok(status("peer deleted successfully. Room status: active")),
+        (false, true) => Err(RestError::forbidden(
+            "Only the peer itself or the room's owner may do this; send their id_token",
+        )),
+        (false, false) => Ok(status("peer deleted from Cognito (already removed from room)")),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct DeleteRoom {
+    room_id: Option<String>,
+    peer_id: Option<String>,
+}
+
+/// `POST /delete-peers-and-room`: by the room's id, or by that of a peer in it.
+pub(super) async fn delete_peers_and_room(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Body(wish): Body<DeleteRoom>,
+) -> Result<Json<Value>, RestError> {
+    let rooms: Vec<RoomId> = match (wish.room_id, wish.peer_id) {
+        (Some(room), _) => RoomId::new(room).into_iter().collect(),
+        (None, Some(peer)) => {
+            let rooms = app.broker.hall.rooms_with(&peer);
+            if rooms.is_empty() {
+                return Ok(status("peer not found"));
+            }
+            rooms.into_iter().map(|(room, _)| room).collect()
+        }
+        (None, None) => return Err(RestError::invalid("room_id or peer_id is missing")),
+    };
+    let mut result = Ok(status("room not found"));
+    for room in rooms {
+        match app.broker.delete_room(&room, &caller, Now::read()).await {
+            Ok(()) => return Ok(status("peer deleted successfully")),
+            Err(RoomError::NotFound | RoomError::Expired) => {}
+            Err(error) => result = Err(error.into()),
+        }
+    }
+    result
+}

@@ -1,0 +1,100 @@
+//! Who somebody is.
+//!
+//! [`IdentityProvider`] gives out identity tokens and verifies them. An identity says nothing about
+//! rights: those come from owning a room or from a room's token.
+
+mod embedded;
+mod key_file;
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use halyard_protocol::token::Token;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    embedded::EmbeddedIdentity,
+    key_file::{KeyFileError, load_or_create},
+};
+use crate::time::Now;
+
+/// Somebody, as the provider knows them: the `sub` of their token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Subject(String);
+
+impl Subject {
+    /// Takes the provider's word.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a sign-in gives.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// Who they are now.
+    pub subject: Subject,
+    /// The proof.
+    pub id_token: Token,
+    /// How long it is good for.
+    pub expires_in: Duration,
+}
+
+/// Why an identity token was not believed. The texts never repeat the token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// Not three parts with dots between them. (The original's words.)
+    #[error("Not enough segments")]
+    NotAToken,
+    /// Signed by somebody else, or changed.
+    #[error("Signature verification failed")]
+    Signature,
+    /// Its time is over: sign in again.
+    #[error("Token expired")]
+    Expired,
+    /// A claim says that it was made for something else.
+    #[error("the claim {0} does not fit this server")]
+    Claim(&'static str),
+    /// Signed, but not of this shape.
+    #[error("Invalid token")]
+    Malformed,
+    /// The provider does not answer.
+    #[error("the identity provider does not answer")]
+    Unavailable,
+}
+
+/// A sign-in did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// The provider failed. What it said is for the log.
+    #[error("anonymous sign-in failed: {0}")]
+    Provider(String),
+}
+
+/// Gives out identities and verifies them.
+///
+/// A wrong `Err` from [`verify`](IdentityProvider::verify) is a nuisance; a wrong `Ok` is a
+/// security bug.
+#[async_trait]
+pub trait IdentityProvider: Send + Sync {
+    /// A new anonymous identity, or a fresh token for one that is still good.
+    async fn sign_in(&self, renew: Option<Subject>, now: Now) -> Result<SignedIn, SignInError>;
+
+    /// Who the bearer of this token is.
+    async fn verify(&self, token: &Token, now: Now) -> Result<Subject, VerifyError>;
+
+    /// The public keys that verify its tokens, as a JWK set, where the provider is this broker.
+    fn jwks(&self) -> Option<serde_json::Value>;
+}

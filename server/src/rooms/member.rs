@@ -1,0 +1,107 @@
+//! One peer of a room, as the room knows it.
+
+use std::{collections::VecDeque, time::Instant};
+
+use halyard_protocol::{
+    access::{Access, PeerRole},
+    ids::PeerId,
+    limits::{MAX_OUTBOX_BYTES, MAX_RESUME_MESSAGES},
+    signal::{Metadata, PeerInfo},
+};
+
+use super::{Mailbox, NotTaken, Text};
+use crate::{identity::Subject, secret::TokenHash};
+
+/// One stay of a peer on one socket. A peer that comes again on another socket has another one, so
+/// the old socket's end is not mistaken for its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(pub(super) u64);
+
+/// Where a member's messages go.
+#[derive(Debug)]
+pub(super) enum Place<M> {
+    /// To its socket.
+    Here(M),
+    /// Its socket dropped: they are kept for its return.
+    Away { since: Instant, kept: Kept },
+}
+
+/// Messages kept for a peer that is away. Bounded.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    messages: VecDeque<Text>,
+    bytes: usize,
+}
+
+impl Kept {
+    pub(super) fn keep(&mut self, text: Text) -> Result<(), NotTaken> {
+        let bytes = self.bytes + text.len();
+        if self.messages.len() >= MAX_RESUME_MESSAGES || bytes > MAX_OUTBOX_BYTES {
+            return Err(NotTaken::Full);
+        }
+        self.bytes = bytes;
+        self.messages.push_back(text);
+        Ok(())
+    }
+
+    /// Starts with what the socket's task had not written. That was bounded by the outbox, so all
+    /// of it is kept, even where nothing more is.
+    pub(super) fn starting_with(unread: Vec<Text>) -> Self {
+        Self { bytes: unread.iter().map(|text| text.len()).sum(), messages: unread.into() }
+    }
+
+    pub(super) fn into_messages(self) -> Vec<Text> {
+        self.messages.into()
+    }
+}
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Member<M> {
+    pub(super) identity: Subject,
+    pub(super) access: Access,
+    pub(super) role: PeerRole,
+    pub(super) metadata: Metadata,
+    /// How much of the room's budget the metadata takes.
+    pub(super) metadata_bytes: usize,
+    /// Seconds since 1970.
+    pub(super) connected_at: f64,
+    pub(super) session: SessionId,
+    pub(super) resume: TokenHash,
+    pub(super) place: Place<M>,
+}
+
+impl<M: Mailbox> Member<M> {
+    pub(super) fn info(&self, peer: &PeerId) -> PeerInfo {
+        PeerInfo {
+            peer_id: peer.clone(),
+            role: self.role,
+            access: self.access,
+            metadata: self.metadata.clone(),
+            connected_at: self.connected_at,
+        }
+    }
+
+    /// Something meant for this peer alone: kept while it is away.
+    pub(super) fn send(&mut self, text: Text) -> Result<(), NotTaken> {
+        match &mut self.place {
+            Place::Here(mailbox) => mailbox.put(text, true),
+            Place::Away { kept, .. } => kept.keep(text),
+        }
+    }
+
+    /// Something about the room: who is away is told the whole state when it comes back.
+    pub(super) fn tell(&self, text: &Text) -> Result<(), NotTaken> {
+        match &self.place {
+            Place::Here(mailbox) => mailbox.put(text.clone(), false),
+            Place::Away { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn mailbox(&self) -> Option<&M> {
+        match &self.place {
+            Place::Here(mailbox) => Some(mailbox),
+            Place::Away { .. } => None,
+        }
+    }
+}

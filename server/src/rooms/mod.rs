@@ -1,0 +1,33 @@
+//! Who is here, and what goes to whom.
+//!
+//! * [`Room`] is the logic: it is told who joins, what is said and what time it is, and puts what
+//!   follows into mailboxes. It has no socket, clock or task, so every rule is tested by itself.
+//! * [`Said`] is what a peer's frame means to a room; it is read before the room is entered.
+//! * [`Outbox`] is a socket's mailbox: bounded, and never waited for.
+//! * [`Hall`] owns the rooms. Each is behind a lock of its own that is held for a few microseconds
+//!   and never across an `await`: a relayed message wakes its target's task and no other, which a
+//!   task per room would double.
+
+mod hall;
+mod join;
+mod member;
+mod outbox;
+mod refusal;
+mod room;
+mod said;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::hall::say_draining;
+pub use self::{
+    hall::{Hall, LiveRoom, Seat},
+    join::Join,
+    member::SessionId,
+    outbox::{Batch, Mailbox, NotTaken, Outbox},
+    refusal::Refusal,
+    room::{Room, RoomLimits},
+    said::{Said, unregistered},
+};
+
+/// A frame's text. Cloning it copies no bytes.
+pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;

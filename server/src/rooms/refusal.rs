@@ -1,0 +1,107 @@
+//! What a peer is told when it asked for something that it does not get.
+
+use halyard_protocol::{
+    ids::PeerId,
+    signal::{ErrorCode, ServerError},
+};
+use serde::Serialize;
+
+use super::Text;
+
+/// A refusal with its words: ours (`code`, `message`), and where existing clients read something
+/// else, that too.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename = "error")]
+pub struct Refusal {
+    #[serde(flatten)]
+    said: ServerError,
+    /// The original answered a bad identity with this field alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    /// The original's mesh reads the absent peer here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_peer_id: Option<String>,
+}
+
+/// Longest part of a peer's own words that is repeated to it.
+const MAX_ECHO_CHARS: usize = 128;
+
+/// A peer's own words, short enough to repeat.
+pub(super) fn echo(text: &str) -> String {
+    text.chars().take(MAX_ECHO_CHARS).collect()
+}
+
+impl Refusal {
+    /// A refusal in these words.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { said: ServerError::new(code, message), error: None, target_peer_id: None }
+    }
+
+    /// Names the peer that could not be reached, where what was asked for can be a name at all.
+    pub(super) fn about(mut self, target: &str) -> Self {
+        self.said.target = PeerId::new(target).ok();
+        self
+    }
+
+    /// The original's `reason` where it was not the message.
+    pub(super) fn reason(mut self, reason: &str) -> Self {
+        reason.clone_into(&mut self.said.reason);
+        self
+    }
+
+    pub(super) fn target_peer_id(mut self, target: &str) -> Self {
+        self.target_peer_id = Some(echo(target));
+        self
+    }
+
+    /// The identity token was not believed.
+    pub fn bad_identity(why: &str) -> Self {
+        Self {
+            error: Some("Invalid token"),
+            ..Self::new(ErrorCode::InvalidIdentity, format!("Invalid token: {why}"))
+        }
+    }
+
+    /// Fields that the message must have are not there.
+    pub(super) fn missing(fields: &str) -> Self {
+        Self::new(ErrorCode::InvalidMessage, format!("Missing required fields: {fields}"))
+    }
+
+    /// What kind of refusal it is.
+    pub fn code(&self) -> ErrorCode {
+        self.said.code.unwrap_or(ErrorCode::Other)
+    }
+
+    /// The words for people.
+    pub fn message(&self) -> &str {
+        &self.said.message
+    }
+
+    /// The frame.
+    pub fn to_text(&self) -> Text {
+        serde_json::to_string(self).expect("plain fields always serialise").into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_our_words_and_the_originals() {
+        let json = |refusal: &Refusal| -> serde_json::Value {
+            serde_json::from_str(&refusal.to_text()).expect("JSON")
+        };
+        let absent = Refusal::new(ErrorCode::PeerNotFound, "Peer x not found in room").about("x");
+        assert_eq!(
+            json(&absent),
+            serde_json::json!({
+                "type": "error", "code": "PEER_NOT_FOUND", "message": "Peer x not found in room",
+                "reason": "Peer x not found in room", "target": "x",
+            })
+        );
+        let identity = json(&Refusal::bad_identity("Token expired"));
+        assert_eq!(identity["error"], "Invalid token");
+        assert_eq!(identity["code"], "INVALID_IDENTITY");
+    }
+}

@@ -1,0 +1,310 @@
+//! One room: its members, and what follows when one of them says or does something.
+//!
+//! Invariants: a name belongs to one identity at a time; a session ends only its own place; what
+//! is addressed to a member is delivered, kept, or answered with a refusal that names it; who is
+//! too slow is cut off before anybody waits for it.
+
+use std::{collections::BTreeSet, time::Duration, time::Instant};
+
+use halyard_protocol::{
+    access::Access,
+    ids::{PeerId, RoomId},
+    signal::{CloseCode, ErrorCode, Filters, Metadata, PeerInfo, ServerMessage},
+};
+use indexmap::IndexMap;
+
+use super::{
+    Mailbox, NotTaken, Refusal, SessionId, Text,
+    member::{Kept, Member, Place},
+    said::{Relay, Said},
+};
+use crate::identity::Subject;
+
+/// Identities that a room remembers as revoked. A new identity is free, so this keeps out programs
+/// that come back by themselves, not people: those are kept out by a new token.
+const MAX_BANNED: usize = 1024;
+
+/// What a room may not exceed.
+#[derive(Debug, Clone, Copy)]
+pub struct RoomLimits {
+    /// Peers, those that are away included.
+    pub max_peers: usize,
+    /// How long a place is kept for who dropped.
+    pub resume_window: Duration,
+}
+
+/// One room. `M` is where its members read.
+#[derive(Debug)]
+pub struct Room<M> {
+    pub(super) id: RoomId,
+    pub(super) expires_at: u64,
+    pub(super) limits: RoomLimits,
+    pub(super) members: IndexMap<PeerId, Member<M>>,
+    /// Who coordinates the original's worker mesh.
+    pub(super) admin: Option<PeerId>,
+    pub(super) banned: BTreeSet<Subject>,
+    sessions: u64,
+    /// Members whose mailbox was full; they are cut off before the call returns.
+    slow: Vec<PeerId>,
+}
+
+impl<M: Mailbox> Room<M> {
+    /// An empty room that ends at this time, in seconds since 1970.
+    pub fn new(id: RoomId, expires_at: u64, limits: RoomLimits) -> Self {
+        Self {
+            id,
+            expires_at,
+            limits,
+            members: IndexMap::new(),
+            admin: None,
+            banned: BTreeSet::new(),
+            sessions: 0,
+            slow: Vec::new(),
+        }
+    }
+
+    /// Nobody is here, nobody may come back, and nothing needs to be remembered.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.banned.is_empty()
+    }
+
+    /// Whether its time is over.
+    pub fn is_expired(&self, unix: u64) -> bool {
+        self.expires_at <= unix
+    }
+
+    /// It ends at another time.
+    pub fn set_expiry(&mut self, expires_at: u64) {
+        self.expires_at = expires_at;
+    }
+
+    /// Everybody, in the order in which they came.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.members.iter().map(|(peer, member)| member.info(peer)).collect()
+    }
+
+    /// Who goes by this name.
+    pub fn identity_of(&self, peer: &str) -> Option<&Subject> {
+        self.members.get(peer).map(|member| &member.identity)
+    }
+
+    /// Something was said on this session. A refusal is for the speaker.
+    pub fn said(&mut self, peer: &PeerId, session: SessionId, said: Said) -> Result<(), Refusal> {
+        if self.members.get(peer).is_none_or(|member| member.session != session) {
+            // Replaced or removed a moment ago; its socket is being closed.
+            return Ok(());
+        }
+        let result = match said {
+            Said::Relay(relay) => self.relay(&relay),
+            Said::Discover(filters) => {
+                self.discover(peer, &filters);
+                Ok(())
+            }
+            Said::Update { of, metadata } => self.update(peer, of.as_deref(), metadata),
+            Said::Ping => {
+                self.answer(peer, &ServerMessage::Pong);
+                Ok(())
+            }
+            // The connection handles these itself, or they mean nothing.
+            Said::Register | Said::Pong | Said::Leave => Ok(()),
+        };
+        self.cut_slow();
+        result
+    }
+
+    /// The socket of this session dropped: the place is kept for a while.
+    pub fn lost(&mut self, peer: &PeerId, session: SessionId, now: Instant) {
+        let Some(member) = self.members.get_mut(peer).filter(|m| m.session == session) else {
+            return;
+        };
+        if let Place::Here(mailbox) = &member.place {
+            let kept = Kept::starting_with(mailbox.unread());
+            member.place = Place::Away { since: now, kept };
+        }
+    }
+
+    /// The peer of this session left for good.
+    pub fn left(&mut self, peer: &PeerId, session: SessionId) {
+        if self.members.get(peer).is_some_and(|member| member.session == session) {
+            self.take_out(peer);
+        }
+        self.cut_slow();
+    }
+
+    /// Gives up the places that nobody came back to.
+    pub fn tick(&mut self, now: Instant) {
+        let window = self.limits.resume_window;
+        let over: Vec<PeerId> = self
+            .members
+            .iter()
+            .filter(|(_, member)| match member.place {
+                Place::Here(_) => false,
+                Place::Away { since, .. } => now.saturating_duration_since(since) >= window,
+            })
+            .map(|(peer, _)| peer.clone())
+            .collect();
+        for peer in over {
+            self.take_out(&peer);
+        }
+        self.cut_slow();
+    }
+
+    /// Ends the sessions of everybody whom `chosen` says, and keeps their identities out. Says who.
+    pub fn revoke(&mut self, chosen: impl Fn(&PeerId, Access) -> bool) -> Vec<PeerId> {
+        let revoked: Vec<PeerId> = self
+            .members
+            .iter()
+            .filter(|(peer, member)| chosen(peer, member.access))
+            .map(|(peer, _)| peer.clone())
+            .collect();
+        for peer in &revoked {
+            if let Some(member) = self.take_out(peer)
+                && let Some(mailbox) = member.mailbox()
+            {
+                mailbox.close(CloseCode::Revoked);
+            }
+        }
+        self.cut_slow();
+        revoked
+    }
+
+    /// Keeps an identity out for as long as the room is in use.
+    pub fn ban(&mut self, identity: Subject) {
+        if self.banned.len() < MAX_BANNED {
+            self.banned.insert(identity);
+        }
+    }
+
+    /// Removes one peer with a goodbye.
+    pub fn remove(&mut self, peer: &str) -> bool {
+        let Some(peer) = self.members.get_key_value(peer).map(|(peer, _)| peer.clone()) else {
+            return false;
+        };
+        if let Some(member) = self.take_out(&peer)
+            && let Some(mailbox) = member.mailbox()
+        {
+            mailbox.close(CloseCode::Normal);
+        }
+        self.cut_slow();
+        true
+    }
+
+    /// Ends the room for everybody in it. `reason` is `deleted` or `expired`.
+    pub fn close(&mut self, reason: &str) {
+        let text = Text::from(ServerMessage::RoomClosed { reason: reason.to_owned() }.to_json());
+        for (_, member) in self.members.drain(..) {
+            if let Some(mailbox) = member.mailbox() {
+                // Whether or not it fits, the close code says the same.
+                let _ = mailbox.put(text.clone(), false);
+                mailbox.close(CloseCode::RoomClosed);
+            }
+        }
+        self.admin = None;
+        self.banned.clear();
+    }
+
+    fn relay(&mut self, relay: &Relay) -> Result<(), Refusal> {
+        let Some((_, peer, member)) = self.members.get_full_mut(relay.target.as_str()) else {
+            return Err(relay.absent());
+        };
+        member.send(relay.text.clone()).map_err(|why| {
+            // Who is away has a right to its place until the window is over; who is here and does
+            // not read has not.
+            if why == NotTaken::Full && member.mailbox().is_some() {
+                self.slow.push(peer.clone());
+            }
+            relay.undelivered()
+        })
+    }
+
+    fn discover(&mut self, asker: &PeerId, filters: &Filters) {
+        let peers: Vec<PeerInfo> = self
+            .members
+            .iter()
+            .filter(|(peer, member)| {
+                *peer != asker && filters.matches(&member.role.to_string(), &member.metadata)
+            })
+            .map(|(peer, member)| member.info(peer))
+            .collect();
+        let to_peer_id = asker.clone();
+        self.answer(asker, &ServerMessage::PeerList { to_peer_id, count: peers.len(), peers });
+    }
+
+    fn update(
+        &mut self,
+        peer: &PeerId,
+        of: Option<&str>,
+        metadata: Metadata,
+    ) -> Result<(), Refusal> {
+        if let Some(of) = of.filter(|of| *of != peer.as_str()) {
+            return Err(match self.members.contains_key(of) {
+                true => Refusal::new(
+                    ErrorCode::Forbidden,
+                    format!("Only {of} may say what {of} is; leave peer_id out or send your own"),
+                ),
+                false => Refusal::new(ErrorCode::NotInRoom, "Peer not in any room"),
+            });
+        }
+        let Some(member) = self.members.get(peer) else { return Ok(()) };
+        let mut merged = member.metadata.clone();
+        merged.merge(metadata);
+        let bytes = self.metadata_fits(&merged, member.metadata_bytes)?;
+        if let Some(member) = self.members.get_mut(peer) {
+            member.metadata = merged.clone();
+            member.metadata_bytes = bytes;
+        }
+        let update = ServerMessage::MetadataUpdated { peer_id: peer.clone(), metadata: merged };
+        self.answer(peer, &update);
+        self.broadcast(&update, peer);
+        Ok(())
+    }
+
+    /// Tells the peer that asked. An answer is not kept for later: it would be out of date.
+    fn answer(&mut self, peer: &PeerId, message: &ServerMessage) {
+        if let Some(member) = self.members.get(peer)
+            && member.tell(&message.to_json().into()) == Err(NotTaken::Full)
+        {
+            self.slow.push(peer.clone());
+        }
+    }
+
+    /// Tells everybody but one.
+    pub(super) fn broadcast(&mut self, message: &ServerMessage, except: &PeerId) {
+        if self.members.len() < 2 && self.members.contains_key(except) {
+            return;
+        }
+        let text = Text::from(message.to_json());
+        for (peer, member) in self.members.iter().filter(|(peer, _)| *peer != except) {
+            if member.tell(&text) == Err(NotTaken::Full) {
+                self.slow.push(peer.clone());
+            }
+        }
+    }
+
+    /// Takes a member out and tells the others.
+    pub(super) fn take_out(&mut self, peer: &PeerId) -> Option<Member<M>> {
+        let member = self.members.shift_remove(peer)?;
+        if self.admin.as_ref() == Some(peer) {
+            self.admin = None;
+        }
+        self.broadcast(&ServerMessage::PeerLeft { peer_id: peer.clone() }, peer);
+        Some(member)
+    }
+
+    /// Cuts off everybody who does not read. Telling the others may find more of them, and ends
+    /// because each round takes one out.
+    pub(super) fn cut_slow(&mut self) {
+        while let Some(peer) = self.slow.pop() {
+            let Some(member) = self.take_out(&peer) else { continue };
+            if let Some(mailbox) = member.mailbox() {
+                tracing::info!(room = %self.id, %peer, "a peer reads too slowly and is cut off");
+                mailbox.close(CloseCode::SlowConsumer);
+            }
+        }
+    }
+
+    pub(super) fn next_session(&mut self) -> SessionId {
+        self.sessions += 1;
+        SessionId(self.sessions)
+    }
+}

@@ -1,0 +1,38 @@
+//! The one place that names concrete backends.
+
+use std::sync::Arc;
+
+use crate::{
+    Settings,
+    broker::Broker,
+    ice::IceConfig,
+    identity::{EmbeddedIdentity, IdentityProvider, load_or_create},
+    rooms::{Hall, RoomLimits},
+    server::BindError,
+    settings::{IdentityKind, StoreKind},
+    store::{EmbeddedStore, MemoryStore, RoomStore},
+};
+
+/// Opens what the settings name. Blocks on the disk.
+pub fn open(settings: Settings) -> Result<Broker, BindError> {
+    let identity: Arc<dyn IdentityProvider> = match settings.identity {
+        IdentityKind::Embedded => Arc::new(match &settings.data_dir {
+            Some(dir) => EmbeddedIdentity::new(&load_or_create(dir)?, settings.identity_ttl)?,
+            None => EmbeddedIdentity::in_memory(settings.identity_ttl)?,
+        }),
+    };
+    let store: Arc<dyn RoomStore> = match (settings.store, &settings.data_dir) {
+        (StoreKind::Memory, _) => Arc::new(MemoryStore::default()),
+        (StoreKind::Embedded, Some(dir)) => Arc::new(EmbeddedStore::open(dir)?),
+        (StoreKind::Embedded, None) => {
+            return Err(BindError::Settings(
+                "store = \"embedded\" needs data_dir: rooms are kept in a file there".to_owned(),
+            ));
+        }
+    };
+    let hall = Hall::new(RoomLimits {
+        max_peers: settings.limits.max_peers_per_room,
+        resume_window: settings.timing.resume_window,
+    });
+    Ok(Broker { hall, store, identity, ice: IceConfig::new(&settings), settings })
+}
