@@ -42,7 +42,7 @@ pub const DURABLE_EVERY: Duration = Duration::from_secs(2);
 
 /// A transfer is given up when the other end owes something and nothing comes for this long. Longer
 /// than an ICE restart; the unfinished file stays and can be resumed.
-pub const TRANSFER_STALL: Duration = Duration::from_secs(120);
+pub const TRANSFER_STALL: Duration = Duration::from_mins(2);
 
 /// How fast a disk is taken to be at least, in bytes a second, when the other end first has to read
 /// back what is already there: added to [`TRANSFER_STALL`] by the size of it.
@@ -56,7 +56,7 @@ pub const MAX_TRANSFERS_PER_PEER: usize = 16;
 pub const MAX_LIST_ENTRIES: usize = 100;
 
 /// Rooms live this long unless said otherwise (the original's two hours).
-pub const DEFAULT_ROOM_TTL: Duration = Duration::from_secs(2 * 60 * 60);
+pub const DEFAULT_ROOM_TTL: Duration = Duration::from_hours(2);
 
 /// A dropped socket may come back this long and misses nothing (the original's window).
 pub const RESUME_WINDOW: Duration = Duration::from_secs(90);

@@ -80,6 +80,7 @@ impl JoinLink {
     }
 
     /// The same link with this token.
+    #[must_use]
     pub fn with_token(mut self, token: Token) -> Self {
         self.token = Some(token);
         self

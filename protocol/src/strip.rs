@@ -39,7 +39,7 @@ impl Strip {
     /// How old the frame is at `now_ms` (Unix time, modulo 2^32), in milliseconds. Negative when
     /// the clocks disagree.
     pub fn age_ms(self, now_ms: u32) -> i32 {
-        now_ms.wrapping_sub(self.time_ms) as i32
+        now_ms.wrapping_sub(self.time_ms).cast_signed()
     }
 }
 

@@ -102,6 +102,7 @@ impl ServerError {
     }
 
     /// Names the peer it is about.
+    #[must_use]
     pub fn about(mut self, target: PeerId) -> Self {
         self.target = Some(target);
         self

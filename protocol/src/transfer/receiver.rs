@@ -156,7 +156,8 @@ impl Receiver {
     }
 
     fn ended(&mut self, word: &TransferEnd, now: Duration) {
-        if self.state == State::Over {
+        // Once the file is on its way to its name, it ended.
+        if matches!(self.state, State::Finishing | State::Over) {
             return;
         }
         let Ok(hash) = blake3::Hash::from_hex(&word.blake3) else {
