@@ -73,17 +73,18 @@ impl Reader {
         let stop = self.shared.stop.clone();
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => {}
             () = self.read() => {}
         }
-        self.shared.on_channel_closed().await;
     }
 
     async fn read(&self) {
         let Some(events) = self.shared.events() else { return };
+        let mut is_open = false;
         while let Some(event) = self.channel.poll().await {
             match event {
                 DataChannelEvent::OnOpen => {
+                    is_open = true;
                     self.shared.on_open(self.lane);
                     self.start_writer();
                     self.report(&events, self.opened()).await;
@@ -100,6 +101,9 @@ impl Reader {
         // The writer ends by itself: its channel is gone.
         self.room.notify_one();
         self.report(&events, self.closed()).await;
+        if is_open {
+            self.shared.on_close(self.lane);
+        }
     }
 
     fn opened(&self) -> PeerEvent {

@@ -12,7 +12,7 @@ use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDes
 
 use super::{
     PeerError, opening,
-    sdp::{is_resolvable, ufrag},
+    sdp::{is_resolvable, ufrag, without_candidates_of},
     shared::Shared,
     video::{VideoTrack, codec},
 };
@@ -177,14 +177,18 @@ impl Negotiation {
         shared.trickles.store(false, Ordering::Release);
         shared.gathered.send_replace(false);
         let mut gathered = shared.gathered.subscribe();
-        let fallback = own.sdp.clone();
+        let created = own.sdp.clone();
         self.connection.set_local_description(own).await?;
         // Not gathered in time is no failure: the rest is trickled.
         let _ = timeout(self.gather_wait, gathered.wait_for(|gathered| *gathered)).await;
         // In this order: a candidate is in the description, or it is trickled, or both.
         shared.trickles.store(true, Ordering::Release);
         let described = self.connection.local_description().await;
-        let sdp = described.map_or(fallback, |described| described.sdp);
+        let sdp = described.map_or_else(
+            || created.clone(),
+            // What was there when it was created belongs to the sockets before a restart.
+            |described| without_candidates_of(&described.sdp, &created),
+        );
         *shared.ufrag.lock().unwrap_or_else(PoisonError::into_inner) = ufrag(&sdp);
         Ok(sdp)
     }

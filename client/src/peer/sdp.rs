@@ -1,8 +1,17 @@
 //! The little that is read from a description or a candidate line here.
 
+use std::collections::HashSet;
+
 /// The user name fragment of a description: which generation of candidates belongs to it.
 pub(super) fn ufrag(sdp: &str) -> Option<String> {
     sdp.lines().find_map(|line| line.trim_end().strip_prefix("a=ice-ufrag:")).map(str::to_owned)
+}
+
+/// A description without the candidates that an older one has already.
+pub(super) fn without_candidates_of(sdp: &str, older: &str) -> String {
+    let old: HashSet<_> = older.lines().filter(|line| line.starts_with("a=candidate:")).collect();
+    let kept = sdp.split_inclusive('\n').filter(|line| !old.contains(line.trim_end()));
+    kept.collect()
 }
 
 /// Whether a candidate line has an address. Browsers give names instead (`….local`) that only the
@@ -20,6 +29,16 @@ mod tests {
         assert_eq!(ufrag("v=0\r\na=ice-ufrag:aBc+\r\na=ice-pwd:x\r\n").as_deref(), Some("aBc+"));
         assert_eq!(ufrag("v=0\na=ice-ufrag:q\n").as_deref(), Some("q"));
         assert_eq!(ufrag("v=0\r\n"), None);
+    }
+
+    #[test]
+    fn candidates_of_the_last_generation_are_left_out() {
+        let older = "v=0\r\na=candidate:1 1 udp 1 192.0.2.1 1000 typ host\r\n";
+        let sdp = "v=0\r\na=candidate:1 1 udp 1 192.0.2.1 1000 typ host\r\n\
+                   a=candidate:1 1 udp 1 192.0.2.1 2000 typ host\r\nm=x\r\n";
+        let expected = "v=0\r\na=candidate:1 1 udp 1 192.0.2.1 2000 typ host\r\nm=x\r\n";
+        assert_eq!(without_candidates_of(sdp, older), expected);
+        assert_eq!(without_candidates_of(sdp, "v=0\r\n"), sdp);
     }
 
     #[test]

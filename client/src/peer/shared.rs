@@ -10,7 +10,6 @@ use std::{
 };
 
 use halyard_protocol::channel::Lane;
-use rtc::peer_connection::transport::RTCDtlsTransportState;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
@@ -219,13 +218,12 @@ impl Shared {
         self.connection.get()?.upgrade()
     }
 
-    /// A channel closed: if the whole transport did, the other end has left.
-    pub(super) async fn on_channel_closed(&self) {
-        let Some(connection) = self.connection() else { return };
-        let Some(sctp) = connection.sctp().await else { return };
-        if let Ok(RTCDtlsTransportState::Closed | RTCDtlsTransportState::Failed) =
-            sctp.transport().state().await
-        {
+    /// Notes that a channel closed. With the last one, the other end has left: closing a connection
+    /// closes them all, and there is nothing left to say anything on.
+    pub(super) fn on_close(&self, lane: Option<Lane>) {
+        let channels = if lane.is_some() { 1 } else { Lane::ALL.len() };
+        self.opened.send_modify(|opened| *opened = opened.saturating_sub(channels));
+        if *self.opened.borrow() == 0 {
             self.left.cancel();
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use webrtc::peer_connection::{
-    PeerConnection, RTCIceCandidateType, RTCStatsReportEntry, StatsSelector,
+    PeerConnection, RTCIceCandidate, RTCIceCandidateType, RTCStatsReportEntry, StatsSelector,
 };
 
 use super::shared::Shared;
@@ -63,14 +63,7 @@ pub(super) async fn take(shared: &Shared, connection: &dyn PeerConnection) -> Pe
             .then(|| Duration::from_secs_f64(pair.current_round_trip_time));
         stats.bytes_sent = pair.bytes_sent;
         stats.bytes_received = pair.bytes_received;
-        let kind = |id: &str| match report.get(id) {
-            Some(
-                RTCStatsReportEntry::LocalCandidate(candidate)
-                | RTCStatsReportEntry::RemoteCandidate(candidate),
-            ) => kind(candidate.candidate_type),
-            _ => None,
-        };
-        stats.path = kind(&pair.local_candidate_id).zip(kind(&pair.remote_candidate_id));
+        stats.path = path(connection, &pair.local_candidate_id, &pair.remote_candidate_id).await;
     }
     for entry in report.iter() {
         if let RTCStatsReportEntry::RemoteInboundRtp(remote) = entry {
@@ -80,6 +73,21 @@ pub(super) async fn take(shared: &Shared, connection: &dyn PeerConnection) -> Pe
         }
     }
     stats
+}
+
+/// The kinds of both candidates. The report leaves those out that came with a description.
+async fn path(
+    connection: &dyn PeerConnection,
+    local: &str,
+    remote: &str,
+) -> Option<(CandidateKind, CandidateKind)> {
+    let ice = connection.sctp().await?.transport().ice_transport();
+    let find = |candidates: Vec<RTCIceCandidate>, id: &str| {
+        candidates.iter().find(|candidate| candidate.id == id).and_then(|found| kind(found.typ))
+    };
+    let local = find(ice.get_local_candidates().await.ok()?, local);
+    let remote = find(ice.get_remote_candidates().await.ok()?, remote);
+    local.zip(remote)
 }
 
 fn kind(kind: RTCIceCandidateType) -> Option<CandidateKind> {

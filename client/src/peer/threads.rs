@@ -59,6 +59,11 @@ impl PeerThreads {
         self.inner.threads[turn % self.inner.threads.len()].handle.clone()
     }
 
+    /// How many tasks the peers on these threads run right now.
+    pub fn running_tasks(&self) -> usize {
+        self.inner.threads.iter().map(|thread| thread.handle.metrics().num_alive_tasks()).sum()
+    }
+
     /// Ends the threads, and with them what still runs on them, and waits for that. Close the
     /// peers first: one that is cut off here says no goodbye.
     pub async fn shutdown(self) {

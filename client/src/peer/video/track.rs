@@ -93,18 +93,14 @@ impl VideoTrack {
         (Self { inner }, track)
     }
 
-    /// Notes what the viewer agreed to. The first picture it sees has to be a key frame.
+    /// Notes what the viewer agreed to. The first picture it sees has to be a key frame, so one is
+    /// asked for now, or as soon as the connection is up.
     pub(in super::super) fn agree(&self, agreed: Option<Agreed>) {
-        let is_new = self.inner.agreed.send_if_modified(|current| {
-            let is_new = *current != agreed;
-            *current = agreed;
-            is_new
-        });
-        if let Some(shared) = self.inner.shared.upgrade() {
-            shared.sends_video.store(agreed.is_some(), Ordering::Release);
-        }
-        if is_new && agreed.is_some() {
-            self.ask_for_keyframe();
+        let before = self.inner.agreed.send_replace(agreed);
+        let Some(shared) = self.inner.shared.upgrade() else { return };
+        shared.sends_video.store(agreed.is_some(), Ordering::Release);
+        if before.is_none() && agreed.is_some() && shared.state.borrow().is_connected() {
+            shared.ask_for_keyframe();
         }
     }
 
