@@ -54,22 +54,67 @@ export class CommandsView {
       ...offered.map(({ name, help }) => {
         const button = create('button', { class: 'quiet small', type: 'button', testid: `command-${name}` });
         button.textContent = name.replaceAll('_', ' ');
-        button.addEventListener('click', () => this.#ask(name));
-        return create('li', {}, [button, create('span', { class: 'note', text: clip(help, 160) })]);
+        const input = argumentsInput(name, help);
+        button.addEventListener('click', () => this.#ask(name, input));
+        input?.addEventListener('keydown', ({ key }) => {
+          if (key === 'Enter') this.#ask(name, input);
+        });
+        const words = create('span', { class: 'note', text: clip(help, 160) });
+        return create('li', {}, input ? [button, words, input] : [button, words]);
       }),
     );
   }
 
-  /** @param {string} name */
-  #ask(name) {
+  /**
+   * @param {string} name
+   * @param {HTMLInputElement | null} input
+   */
+  #ask(name, input) {
+    const args = readArguments(input?.value ?? '');
+    if (args === null) {
+      setText(this.#result, `${name}: write the arguments as one JSON object, like ${input?.placeholder}`);
+      input?.focus();
+      return;
+    }
     this.#number += 1;
     const id = `page-${this.#number}`;
-    if (this.#session.send('COMMAND', { id, name, args: {} })) {
+    if (this.#session.send('COMMAND', { id, name, args })) {
       this.#open.set(id, name);
       setText(this.#result, `${name}: asked.`);
     } else {
       setText(this.#result, `${name}: not connected right now.`);
     }
+  }
+}
+
+/**
+ * A field for a command's arguments, where its help shows an object: nothing else says so.
+ *
+ * @param {string} name
+ * @param {string} help
+ */
+function argumentsInput(name, help) {
+  const example = /\{.*\}/.exec(help)?.[0];
+  if (!example) return null;
+  const input = create('input', { type: 'text', testid: `arguments-${name}` });
+  input.placeholder = clip(example, 80);
+  input.autocomplete = 'off';
+  input.spellcheck = false;
+  input.setAttribute('aria-label', `Arguments of ${name.replaceAll('_', ' ')}, a JSON object`);
+  return input;
+}
+
+/**
+ * @param {string} text
+ * @returns {Record<string, any> | null} `null` when it is no JSON object
+ */
+function readArguments(text) {
+  if (text.trim() === '') return {};
+  try {
+    const args = JSON.parse(text);
+    return typeof args === 'object' && args !== null && !Array.isArray(args) ? args : null;
+  } catch {
+    return null;
   }
 }
 

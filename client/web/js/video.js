@@ -16,6 +16,7 @@ const WATCH_EVERY_MS = 200;
 /** @extends {Emitter<{state: PictureState}>} */
 export class VideoView extends Emitter {
   #video = /** @type {HTMLVideoElement} */ (byId('video'));
+  #stage = byId('stage');
   #picture = byId('picture');
   #hud = byId('hud');
   #fps = byId('hud-fps');
@@ -105,8 +106,9 @@ export class VideoView extends Emitter {
   #fit() {
     const { videoWidth: width, videoHeight: height } = this.#video;
     if (width === 0 || height === 0) return;
-    const visible = this.#hasStrip ? height - CELL_HEIGHT : height;
-    this.#picture.style.setProperty('--ratio', String(width / visible));
+    // Two lines more, because encoding and scaling smear its upper edge.
+    const visible = this.#hasStrip ? height - CELL_HEIGHT - 2 : height;
+    this.#stage.style.setProperty('--ratio', String(width / visible));
   }
 
   #judge() {
