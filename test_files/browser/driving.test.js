@@ -40,7 +40,9 @@ test('the operator opens the link and sees the rover live', async (t) => {
   assert.ok(samples.length >= 45, `${samples.length} frames were shown in 3 s, 90 were rendered`);
   assert.ok(frames.length >= samples.length * 0.9, `the strip was read in ${frames.length} of ${samples.length}`);
   const steps = frames.slice(1).map((frame, at) => (frame - frames[at] + 0x10000) % 0x10000);
-  assert.ok(steps.every((step) => step > 0 && step < 30), `frame numbers go on: ${frames}`);
+  // A step of 0 is the next frame overtaking while the one before is read.
+  assert.ok(steps.every((step) => step < 30), `frame numbers go on: ${frames}`);
+  assert.ok(new Set(frames).size >= 40, `${new Set(frames).size} different frames in 3 s`);
 
   await page.waitForText('role-badge', /Operator/);
   assert.deepEqual(page.problems, []);
@@ -137,7 +139,8 @@ test('screenshots in light and dark, on a phone and on a desk', async (t) => {
         colorScheme,
       });
       await page.waitForVideo();
-      await page.waitForTelemetry('telemetry', () => true);
+      await page.waitForText('hud-age', /\d ms/);
+      await page.waitForText('telemetry', /m\/s/);
       await page.screenshot(name);
       const overflow = await page.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       assert.ok(overflow <= 0, `${name} scrolls sideways by ${overflow} px`);

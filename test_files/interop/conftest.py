@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from programs import json_line, program
+from programs import json_line, logged, program
 
 FILE_BYTES = 64 * 1024 * 1024
 
@@ -24,12 +24,15 @@ async def standalone(files: Path):
 @asynccontextmanager
 async def three_programs(files: Path):
     """Broker and worker as two programs; the client is the third."""
+    data = files.parent / "server"
+    data.mkdir()
     async with program(
         "halyard-server",
-        *("serve", "--listen", "127.0.0.1:0", "--data-dir", str(files.parent / "server"), "--json"),
+        *("serve", "--listen", "127.0.0.1:0", "--data-dir", str(data), "--log-format", "json"),
         log="server",
-    ) as server:
-        address = (await json_line(server, "listening"))["url"]
+    ):
+        # With port 0 only the log knows the address.
+        address = (await logged("server", r"serving .* at (http://[^\s\"]+)"))[1]
         async with program(
             "halyard-worker",
             *("run", "--server", address, "--files", str(files), "--json"),

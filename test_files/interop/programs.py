@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,9 +23,7 @@ class ProgramError(Exception):
 @asynccontextmanager
 async def program(name: str, *arguments: str, log: str, environment: dict | None = None):
     """Runs one program; on the way out it gets SIGTERM and must end by itself."""
-    OUT_DIR.mkdir(parents=True, exist_ok=True)
-    log_path = OUT_DIR / f"{log}.log"
-    with log_path.open("wb") as log_file:
+    with log_path(log).open("wb") as log_file:
         process = await asyncio.create_subprocess_exec(
             str(BIN_DIR / name),
             *arguments,
@@ -36,6 +35,11 @@ async def program(name: str, *arguments: str, log: str, environment: dict | None
             yield process
         finally:
             await stop(process, name)
+
+
+def log_path(log: str) -> Path:
+    OUT_DIR.mkdir(parents=True, exist_ok=True)
+    return OUT_DIR / f"{log}.log"
 
 
 async def stop(process: asyncio.subprocess.Process, name: str) -> None:
@@ -51,6 +55,14 @@ async def stop(process: asyncio.subprocess.Process, name: str) -> None:
         raise ProgramError(f"{name} did not end within {STOP_SECONDS} s of SIGTERM") from None
     finally:
         await drained
+
+
+async def logged(log: str, pattern: str) -> re.Match:
+    """The first place in a program's log that matches."""
+    async with asyncio.timeout(START_SECONDS):
+        while not (found := re.search(pattern, log_path(log).read_text(encoding="utf-8"))):
+            await asyncio.sleep(0.02)
+    return found
 
 
 async def json_line(process: asyncio.subprocess.Process, event: str) -> dict:
