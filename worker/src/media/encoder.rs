@@ -2,14 +2,14 @@
 //!
 //! Constrained baseline, so every browser and every hardware decoder takes it: no B-frames, one
 //! reference, one slice. Key frames come only when asked for, each with its parameter sets. Colours
-//! are told to be BT.709 in the limited range. Frames are never skipped: a skipped one would be a
-//! gap in the latency strip, and the rate is held by quality instead.
+//! are told to be BT.709 in the limited range. The rate is held by quality; only when half a second's
+//! worth of bits is exceeded even so, a picture is skipped.
 
 use openh264::{
     OpenH264API, Timestamp,
     encoder::{
-        BitRate, Encoder, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, Level, Profile,
-        QpRange, RateControlMode, SpsPpsStrategy, UsageType, VuiConfig,
+        BitRate, Complexity, Encoder, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, Level,
+        Profile, QpRange, RateControlMode, SpsPpsStrategy, UsageType, VuiConfig,
     },
 };
 
@@ -59,7 +59,7 @@ impl H264Encoder {
             .rate_control_mode(RateControlMode::Bitrate)
             .bitrate(BitRate::from_bps(bitrate))
             .max_frame_rate(FrameRate::from_hz(fps))
-            .skip_frames(false)
+            .skip_frames(true)
             .intra_frame_period(IntraFramePeriod::from_num_frames(0))
             .sps_pps_strategy(SpsPpsStrategy::ConstantId)
             // An intra frame nobody asked for is a burst that delays the pictures after it.
@@ -67,6 +67,7 @@ impl H264Encoder {
             .background_detection(false)
             // Text stays readable at the upper end, and a still picture does not waste bits.
             .qp(QpRange::new(14, 46))
+            .complexity(Complexity::Low)
             .num_threads(1)
             .vui(VuiConfig::bt709());
         // Level 3.1: 3600 macroblocks a picture, 108000 a second. Above it the encoder chooses.
@@ -84,19 +85,21 @@ impl H264Encoder {
     }
 
     /// Encodes a picture, painted so many milliseconds after the first one; as a key frame if that is
-    /// wanted or if it is the first.
+    /// wanted or if it is the first. `None` where the picture was skipped to hold the rate; a key
+    /// frame that was wanted must then be asked for again.
     pub fn encode(
         &mut self,
         picture: &Picture,
         at_ms: u64,
         key: bool,
-    ) -> Result<Encoded, EncodeError> {
+    ) -> Result<Option<Encoded>, EncodeError> {
         if key && self.begun {
             self.encoder.force_intra_frame();
         }
         let stream = self.encoder.encode_at(picture, Timestamp::from_millis(at_ms))?;
         self.begun = true;
         let is_key = stream.frame_type() == FrameType::IDR;
-        Ok(Encoded { data: stream.to_vec(), is_key })
+        let data = stream.to_vec();
+        Ok((!data.is_empty()).then_some(Encoded { data, is_key }))
     }
 }

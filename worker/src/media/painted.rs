@@ -16,10 +16,10 @@ use std::{
 
 use bytes::Bytes;
 use halyard_protocol::{channel::VideoInfo, strip::Strip};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
-    encoder::{BITRATES, DEFAULT_BITRATE, FAST, H264Encoder, SLOW_WARNING},
+    encoder::{BITRATES, DEFAULT_BITRATE, Encoded, FAST, H264Encoder, SLOW_WARNING},
     frame::EncodedFrame,
     keyframes::{KeyframeGate, KeyframeReason},
     picture::{Picture, Size},
@@ -74,6 +74,7 @@ struct Shared {
     painted: AtomicU64,
     replaced: AtomicU64,
     encoded: AtomicU64,
+    skipped: AtomicU64,
     paint_ns: AtomicU64,
     encode_ns: AtomicU64,
 }
@@ -181,6 +182,7 @@ impl Source for PaintedSource {
             painted: count(&shared.painted),
             replaced: count(&shared.replaced),
             encoded: count(&shared.encoded),
+            skipped: count(&shared.skipped),
             paint_time: Duration::from_nanos(count(&shared.paint_ns)),
             encode_time: Duration::from_nanos(count(&shared.encode_ns)),
         }
@@ -268,65 +270,57 @@ fn wait_until(shared: &Shared, due: &mut Instant) -> Option<Instant> {
 
 /// Encodes what waits, until the source stops.
 fn encode(shared: &Shared, sink: &dyn Sink, size: Size) {
-    let mut encoder: Option<(H264Encoder, Instant)> = None;
+    let mut encoder: Option<H264Encoder> = None;
+    let mut made = Instant::now();
     let mut failing = false;
     while let Some(Painted { picture, captured, elapsed }) = shared.waiting.take() {
         let begun = Instant::now();
-        let result = encode_one(shared, &mut encoder, &picture, size, elapsed, begun);
+        let bitrate = shared.bitrate.load(Ordering::Relaxed);
+        if encoder.as_ref().is_some_and(|encoder| encoder.bitrate() != bitrate)
+            && begun.duration_since(made) >= BITRATE_SPACING
+        {
+            encoder = None;
+        }
+        let result = match encoder.take() {
+            Some(encoder) => Ok(encoder),
+            None => {
+                made = begun;
+                H264Encoder::new(size, FPS as f32, bitrate)
+            }
+        };
+        let result = result.and_then(|mut h264| {
+            let due = lock(&shared.gate).is_due(begun);
+            let encoded = h264.encode(&picture, elapsed.as_millis() as u64, due)?;
+            encoder = Some(h264);
+            Ok(encoded)
+        });
         lock(&shared.spare).push(picture);
         match result {
             Ok(encoded) => {
                 shared.encode_ns.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
-                shared.encoded.fetch_add(1, Ordering::Relaxed);
                 if std::mem::take(&mut failing) {
                     sink.event(SourceEvent::Back);
                 }
-                sink.frame(EncodedFrame {
-                    data: Bytes::from(encoded.data),
-                    is_key: encoded.is_key,
-                    captured,
-                    rtp_time: (elapsed.as_micros() * 9 / 100) as u32,
-                });
-            }
-            Err(error) => {
-                // A new encoder is tried with the next picture; people are told once.
-                encoder = None;
-                if !std::mem::replace(&mut failing, true) {
-                    warn!("{error}");
-                    sink.event(SourceEvent::Lost { reason: format!("No picture: {error}.") });
+                let Some(Encoded { data, is_key }) = encoded else {
+                    shared.skipped.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                };
+                shared.encoded.fetch_add(1, Ordering::Relaxed);
+                if is_key {
+                    lock(&shared.gate).made(begun);
                 }
+                let rtp_time = (elapsed.as_micros() * 9 / 100) as u32;
+                sink.frame(EncodedFrame { data: Bytes::from(data), is_key, captured, rtp_time });
             }
+            // The encoder is gone; a new one is tried with the next picture. People are told once.
+            Err(error) if !failing => {
+                failing = true;
+                warn!("{error}");
+                sink.event(SourceEvent::Lost { reason: format!("No picture: {error}.") });
+            }
+            Err(_) => {}
         }
     }
-}
-
-fn encode_one(
-    shared: &Shared,
-    encoder: &mut Option<(H264Encoder, Instant)>,
-    picture: &Picture,
-    size: Size,
-    elapsed: Duration,
-    now: Instant,
-) -> Result<super::encoder::Encoded, super::encoder::EncodeError> {
-    let bitrate = shared.bitrate.load(Ordering::Relaxed);
-    let (h264, _) = match encoder {
-        Some((h264, since))
-            if h264.bitrate() == bitrate || now.duration_since(*since) < BITRATE_SPACING =>
-        {
-            encoder.as_mut().expect("just matched")
-        }
-        _ => {
-            let made = H264Encoder::new(size, FPS as f32, bitrate)?;
-            info!(width = size.width, height = size.height, bitrate, "encoding H.264");
-            encoder.insert((made, now))
-        }
-    };
-    let due = lock(&shared.gate).is_due(now);
-    let encoded = h264.encode(picture, elapsed.as_millis() as u64, due)?;
-    if encoded.is_key {
-        lock(&shared.gate).made(now);
-    }
-    Ok(encoded)
 }
 
 #[cfg(test)]

@@ -97,6 +97,8 @@ pub struct SourceStats {
     pub replaced: u64,
     /// Pictures encoded. With any number of viewers, each picture counts once.
     pub encoded: u64,
+    /// Pictures that the encoder skipped to hold the bitrate.
+    pub skipped: u64,
     /// Time spent painting, in all.
     pub paint_time: Duration,
     /// Time spent encoding, in all.

@@ -23,7 +23,9 @@ pub struct Queue {
     /// Nothing but a key frame can be decoded now.
     needs_key: bool,
     /// That is so because of a loss.
-    wants_keyframe: bool,
+    lost: bool,
+    /// Whether he was told to ask for a key frame because of it.
+    told: bool,
     dropped: u64,
     ended: bool,
 }
@@ -42,7 +44,8 @@ pub enum Taken {
     NotBefore(Instant),
     /// Nothing waits.
     Empty {
-        /// And nothing will come before the next key frame, because of a loss: ask for one.
+        /// And nothing will come before the next key frame, because of a loss: ask for
+        /// one. Said once per loss.
         wants_keyframe: bool,
     },
     /// Nothing waits and nothing will.
@@ -57,7 +60,8 @@ impl Queue {
             kept: 0,
             room: ROOM,
             needs_key: true,
-            wants_keyframe: false,
+            lost: false,
+            told: false,
             dropped: 0,
             ended: false,
         }
@@ -80,11 +84,11 @@ impl Queue {
         }
         if self.needs_key && !frame.is_key {
             // Lost already, or from before the newcomer's first key frame.
-            self.dropped += u64::from(self.wants_keyframe);
+            self.dropped += u64::from(self.lost);
             return;
         }
         self.needs_key = false;
-        self.wants_keyframe = false;
+        self.lost = false;
         self.frames.push_back(frame);
     }
 
@@ -95,7 +99,8 @@ impl Queue {
         self.kept = 0;
         self.room = ROOM;
         self.needs_key = true;
-        self.wants_keyframe = true;
+        self.lost = true;
+        self.told = false;
     }
 
     /// The next picture for the viewer. Kept ones go no earlier than `not_before`.
@@ -113,7 +118,11 @@ impl Queue {
                 Taken::Frame { frame, catching_up }
             }
             None if self.ended => Taken::Ended,
-            None => Taken::Empty { wants_keyframe: self.wants_keyframe },
+            None => {
+                let wants_keyframe = self.lost && !self.told;
+                self.told = true;
+                Taken::Empty { wants_keyframe }
+            }
         }
     }
 

@@ -1,1 +1,261 @@
+//! Who watches gets pictures he can decode; who does not take them disturbs nobody.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::{gop::MAX_BYTES, queue::ROOM, queue::Taken, *};
+
+/// A source whose pictures the test makes.
+struct Puppet {
+    seen: Arc<Seen>,
+    makes_keyframes: bool,
+}
+
+#[derive(Default)]
+struct Seen {
+    sink: Mutex<Option<Arc<dyn Sink>>>,
+    watched: AtomicBool,
+    asked: AtomicU32,
+    stopped: AtomicBool,
+}
+
+impl Seen {
+    fn sink(&self) -> Arc<dyn Sink> {
+        self.sink.lock().unwrap().clone().unwrap()
+    }
+
+    /// Sends pictures: `K` is a key frame. The number is the presentation time.
+    fn send(&self, from: u32, kinds: &str) {
+        for (number, kind) in (from..).zip(kinds.chars()) {
+            self.sink().frame(picture(number, kind == 'K', 10));
+        }
+    }
+
+    fn asked(&self) -> u32 {
+        self.asked.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn picture(number: u32, is_key: bool, size: usize) -> EncodedFrame {
+    let data = Bytes::from(vec![0; size]);
+    EncodedFrame { data, is_key, captured: Instant::now(), rtp_time: number }
+}
+
+impl Source for Puppet {
+    fn info(&self) -> VideoInfo {
+        VideoInfo {
+            name: "puppet".to_owned(),
+            codec: "h264".to_owned(),
+            width: 0,
+            height: 0,
+            fps: 0.0,
+            strip: false,
+        }
+    }
+
+    fn start(&mut self, sink: Arc<dyn Sink>) -> Result<(), SourceError> {
+        *self.seen.sink.lock().unwrap() = Some(sink);
+        Ok(())
+    }
+
+    fn set_watched(&self, watched: bool) {
+        self.seen.watched.store(watched, Ordering::SeqCst);
+    }
+
+    fn request_keyframe(&self, _: KeyframeReason) {
+        self.seen.asked.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn set_bitrate(&self, _: u32) {}
+
+    fn makes_keyframes(&self) -> bool {
+        self.makes_keyframes
+    }
+
+    fn stop(&self) {
+        self.seen.stopped.store(true, Ordering::SeqCst);
+    }
+}
+
+fn fanout(makes_keyframes: bool) -> (Fanout, Arc<Seen>) {
+    let seen = Arc::new(Seen::default());
+    let puppet = Puppet { seen: seen.clone(), makes_keyframes };
+    (Fanout::start(Box::new(puppet)).unwrap(), seen)
+}
+
+/// Everything that waits for a viewer now.
+async fn waiting(viewer: &mut Subscription) -> Vec<u32> {
+    let mut numbers = Vec::new();
+    // The pause between kept pictures is shorter than this; time is paused.
+    while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(1), viewer.next()).await {
+        numbers.push(frame.rtp_time);
+    }
+    numbers
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_begins_on_a_key_frame_and_the_others_do_not_notice() {
+    let (fanout, seen) = fanout(true);
+    let mut first = fanout.subscribe();
+    assert_eq!(seen.asked(), 1);
+    seen.send(0, "KPP");
+    let mut second = fanout.subscribe();
+    assert_eq!(seen.asked(), 1);
+    seen.send(3, "PPKP");
+    assert_eq!(waiting(&mut first).await, [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(waiting(&mut second).await, [5, 6]);
+    assert_eq!(seen.asked(), 0, "waiting for the first key frame is no loss");
+    assert_eq!(fanout.stats().dropped, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_viewer_loses_pictures_goes_on_at_a_key_frame_and_nobody_else_suffers() {
+    let (fanout, seen) = fanout(true);
+    let (mut slow, mut quick) = (fanout.subscribe(), fanout.subscribe());
+    seen.send(0, "K");
+    assert_eq!(waiting(&mut slow).await, [0]);
+    seen.asked();
+    let mut got = waiting(&mut quick).await;
+    for number in 1..=ROOM as u32 + 3 {
+        seen.send(number, "P");
+        got.extend(waiting(&mut quick).await);
+    }
+    assert_eq!(got, (0..=ROOM as u32 + 3).collect::<Vec<_>>());
+    assert_eq!(seen.asked(), 0, "a viewer who is stuck asks for nothing");
+    assert_eq!(waiting(&mut slow).await, [0; 0], "the middle of a group is of no use");
+    assert_eq!(seen.asked(), 1, "now that he is ready, he asks");
+    seen.send(100, "PKP");
+    assert_eq!(waiting(&mut slow).await, [101, 102]);
+    assert_eq!(fanout.stats().dropped, ROOM as u64 + 3 + 1);
+    drop(slow);
+    assert_eq!(fanout.stats().dropped, ROOM as u64 + 3 + 1, "still known when he is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_whose_line_is_full_skips_to_the_next_key_frame() {
+    let (fanout, seen) = fanout(true);
+    let mut viewer = fanout.subscribe();
+    seen.send(0, "KPP");
+    seen.asked();
+    assert_eq!(viewer.next().await.unwrap().rtp_time, 0);
+    viewer.skip_to_keyframe();
+    assert_eq!(seen.asked(), 1);
+    seen.send(3, "PKP");
+    assert_eq!(waiting(&mut viewer).await, [4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_source_works_while_somebody_watches_and_stops_with_the_last_handle() {
+    let (fanout, seen) = fanout(true);
+    assert!(!seen.watched.load(Ordering::SeqCst));
+    let (one, two) = (fanout.subscribe(), fanout.subscribe());
+    drop(one);
+    assert!(seen.watched.load(Ordering::SeqCst));
+    drop(two);
+    assert!(!seen.watched.load(Ordering::SeqCst));
+    let mut three = fanout.subscribe();
+    drop(fanout);
+    assert!(!seen.stopped.load(Ordering::SeqCst), "a viewer holds it");
+    three.fanout.stop().await;
+    assert!(three.next().await.is_none());
+    drop(three);
+    assert!(seen.stopped.load(Ordering::SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_key_frame_can_be_asked_for_a_newcomer_gets_the_current_group() {
+    let (fanout, seen) = fanout(false);
+    seen.send(0, "PPKPPPKPP");
+    let mut viewer = fanout.subscribe();
+    seen.send(9, "P");
+    assert_eq!(waiting(&mut viewer).await, [6, 7, 8, 9]);
+    assert_eq!(seen.asked(), 0);
+    seen.send(10, "PPK");
+    let mut other = fanout.subscribe();
+    assert_eq!(waiting(&mut other).await, [12]);
+    assert_eq!(waiting(&mut viewer).await, [10, 11, 12]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_group_is_handed_over_at_a_bounded_rate() {
+    let (fanout, seen) = fanout(false);
+    seen.sink().frame(picture(0, true, 500_000));
+    for number in 1..100 {
+        seen.sink().frame(picture(number, false, 25_000));
+    }
+    let mut viewer = fanout.subscribe();
+    // The pace is kept by the machine's clock, so this takes real time: 3 MB at 5 MB/s.
+    tokio::time::resume();
+    let begun = Instant::now();
+    for number in 0..100 {
+        assert_eq!(viewer.next().await.unwrap().rtp_time, number);
+    }
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(400), "{took:?}");
+    seen.send(100, "PP");
+    assert_eq!(viewer.next().await.unwrap().rtp_time, 100);
+}
+
+#[test]
+fn the_kept_group_is_bounded_in_bytes() {
+    let mut gop = GopCache::default();
+    gop.push(picture(0, true, MAX_BYTES - 5));
+    assert_eq!(gop.frames().count(), 1);
+    gop.push(picture(1, false, 6));
+    assert_eq!(gop.frames().count(), 0, "not decodable without its middle, so not kept at all");
+    gop.push(picture(2, false, 6));
+    gop.push(picture(3, true, 6));
+    assert_eq!(gop.frames().map(|frame| frame.rtp_time).collect::<Vec<_>>(), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_to_the_source_is_told_and_remembered() {
+    let (fanout, seen) = fanout(true);
+    let mut events = fanout.events();
+    let lost = SourceEvent::Lost { reason: "unplugged".to_owned() };
+    seen.sink().event(lost.clone());
+    assert_eq!(fanout.trouble().as_deref(), Some("unplugged"));
+    assert_eq!(events.recv().await.unwrap(), lost);
+    assert_eq!(lost.notice().unwrap().code, "source_lost");
+    seen.sink().event(SourceEvent::Back);
+    assert_eq!((fanout.trouble(), events.recv().await.unwrap()), (None, SourceEvent::Back));
+    assert_eq!(SourceEvent::Back.notice().unwrap().code, "source_back");
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_viewer_does_what_he_gets_can_be_decoded_and_his_queue_is_short(
+        steps in proptest::collection::vec((0u8..8, any::<bool>()), 0..400),
+        kept in 0usize..40,
+    ) {
+        let kept: Vec<_> = (0..kept as u32).map(|number| picture(number, number == 0, 1)).collect();
+        let mut queue = Queue::catching_up(kept.iter());
+        let mut number = kept.len() as u32;
+        let mut last: Option<u32> = None;
+        let mut taken = 0u32;
+        for (step, is_key) in steps {
+            match step {
+                0..5 => {
+                    queue.push(picture(number, is_key, 1));
+                    number += 1;
+                }
+                5 => queue.lose(),
+                _ => if let Taken::Frame { frame, .. } = queue.take(None, Instant::now()) {
+                    taken += 1;
+                    let follows = last.is_some_and(|last| frame.rtp_time == last + 1);
+                    prop_assert!(follows || frame.is_key, "{last:?} {frame:?}");
+                    prop_assert!(last.is_none_or(|last| frame.rtp_time > last));
+                    last = Some(frame.rtp_time);
+                },
+            }
+        }
+        let mut rest = 0u32;
+        while let Taken::Frame { .. } = queue.take(None, Instant::now()) {
+            rest += 1;
+        }
+        prop_assert!(rest as usize <= kept.len() + ROOM);
+        prop_assert!(u64::from(taken + rest) + queue.dropped() <= u64::from(number));
+    }
+}

@@ -17,7 +17,7 @@ use std::{
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -51,18 +51,14 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 pub struct RtpSource {
     addr: SocketAddr,
     shared: Arc<Shared>,
-    running: Mutex<Option<Running>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
     info: Mutex<VideoInfo>,
     stop: AtomicBool,
-}
-
-struct Running {
-    thread: JoinHandle<()>,
-    /// Where the socket can be reached, to wake the thread.
-    local: SocketAddr,
+    /// Where it receives, once started.
+    local: OnceLock<SocketAddr>,
 }
 
 impl RtpSource {
@@ -77,13 +73,14 @@ impl RtpSource {
             fps: 0.0,
             strip: false,
         };
-        let shared = Arc::new(Shared { info: Mutex::new(info), stop: AtomicBool::new(false) });
-        Self { addr, shared, running: Mutex::new(None) }
+        let shared =
+            Shared { info: Mutex::new(info), stop: AtomicBool::new(false), local: OnceLock::new() };
+        Self { addr, shared: Arc::new(shared), thread: Mutex::new(None) }
     }
 
     /// Where it receives, once started.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        lock(&self.running).as_ref().map(|running| running.local)
+        self.shared.local.get().copied()
     }
 }
 
@@ -93,8 +90,7 @@ impl Source for RtpSource {
     }
 
     fn start(&mut self, sink: Arc<dyn Sink>) -> Result<(), SourceError> {
-        let mut running = lock(&self.running);
-        if running.is_some() || self.shared.stop.load(Ordering::Relaxed) {
+        if self.shared.local.get().is_some() {
             return Err(SourceError::StartedBefore);
         }
         let bind = |source| SourceError::BindRtp { addr: self.addr, source };
@@ -102,11 +98,12 @@ impl Source for RtpSource {
         let local = socket.local_addr().map_err(bind)?;
         info!(%local, "receiving H.264 over RTP");
         let shared = self.shared.clone();
+        shared.local.get_or_init(|| local);
         let thread = thread::Builder::new()
             .name("rtp".to_owned())
             .spawn(move || receive(&socket, local, &shared, &*sink))
             .map_err(SourceError::Thread)?;
-        *running = Some(Running { thread, local });
+        *lock(&self.thread) = Some(thread);
         Ok(())
     }
 
@@ -123,8 +120,10 @@ impl Source for RtpSource {
 
     fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let Some(Running { thread, local }) = lock(&self.running).take() else { return };
-        wake(local);
+        let Some(thread) = lock(&self.thread).take() else { return };
+        if let Some(local) = self.shared.local.get() {
+            wake(*local);
+        }
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);
         }
