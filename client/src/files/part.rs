@@ -43,12 +43,10 @@ impl PartFile {
     pub(super) fn open(root: &Dir, name: &RelativeName, size: u64) -> Result<Self, Failure> {
         let failed = |error| failed("write", name.as_str(), &error);
         let folder = match name.parent() {
-            Some(parent) => {
-                root.create_dir_all(parent).map_err(failed)?;
-                root.open_dir(parent).map_err(failed)?
-            }
-            None => root.try_clone().map_err(failed)?,
-        };
+            Some(parent) => open_or_create(root, parent),
+            None => root.try_clone(),
+        }
+        .map_err(failed)?;
         if folder.symlink_metadata(name.file_name()).is_ok_and(|found| found.is_dir()) {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
@@ -146,6 +144,17 @@ impl Drop for PartFile {
         if empty && !self.closed.load(Ordering::Acquire) {
             let _ = self.folder.remove_file(&self.part);
         }
+    }
+}
+
+/// Opened first, because making a folder in the place of a link says only that something is there.
+fn open_or_create(root: &Dir, folder: &str) -> io::Result<Dir> {
+    match root.open_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            root.create_dir_all(folder)?;
+            root.open_dir(folder)
+        }
+        opened => opened,
     }
 }
 

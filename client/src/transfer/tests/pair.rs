@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use halyard_protocol::{access::Access, channel::Message, ids::PeerId, transfer::RelativeName};
 use tempfile::TempDir;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -45,6 +48,9 @@ pub(super) struct MemoryWire {
     /// Damages the chunk of this number.
     pub(super) damage: AtomicU64,
     chunks: AtomicU64,
+    /// Closed while it holds no permit: then each chunk takes one.
+    pub(super) gate: Semaphore,
+    pub(super) gated: AtomicBool,
 }
 
 #[async_trait]
@@ -67,6 +73,9 @@ impl Wire for MemoryWire {
         self.cut_after.store(left.saturating_sub(chunk.len() as u64), Ordering::Relaxed);
         if self.cut.is_cancelled() {
             return Err(WireClosed);
+        }
+        if self.gated.load(Ordering::Relaxed) {
+            self.gate.acquire().await.expect("the gate is there").forget();
         }
         self.order.lock().expect("not poisoned").push(chunk[7]);
         let chunk = if number == self.damage.load(Ordering::Relaxed) {
@@ -141,6 +150,8 @@ fn wire(cut: CancellationToken) -> (Arc<MemoryWire>, Incoming) {
         order: std::sync::Mutex::default(),
         damage: AtomicU64::new(u64::MAX),
         chunks: AtomicU64::new(0),
+        gate: Semaphore::new(0),
+        gated: AtomicBool::new(false),
     };
     (Arc::new(wire), (control_seen, bulk_seen))
 }

@@ -77,10 +77,9 @@ async fn a_peer_that_comes_back_takes_over_from_its_own_dead_connection() {
     let old =
         Pair::between("a", client, worker, store.clone(), root.clone(), Access::Operator).await;
     // The worker hears nothing more, but does not know that the connection is dead.
-    old.client
-        .transfers
-        .send(Box::new(Stuck(bytes.len() as u64, old.client.path("film"))), name("film"))
-        .expect("room for one");
+    let (_until_the_end, end) = std::sync::mpsc::channel();
+    let stuck = Stuck { size: bytes.len() as u64, path: old.client.path("film"), end };
+    old.client.transfers.send(Box::new(stuck), name("film")).expect("room for one");
     let mut started = old.worker.started;
     let stuck = soon(started.recv()).await.expect("it began");
     let mut progress = stuck.watch();
@@ -98,11 +97,15 @@ async fn a_peer_that_comes_back_takes_over_from_its_own_dead_connection() {
 }
 
 /// A source that gives three chunks and then nothing for as long as the test runs.
-struct Stuck(u64, std::path::PathBuf);
+struct Stuck {
+    size: u64,
+    path: std::path::PathBuf,
+    end: std::sync::mpsc::Receiver<()>,
+}
 
 impl crate::files::Source for Stuck {
     fn size(&self) -> u64 {
-        self.0
+        self.size
     }
 
     fn modified_ms(&self) -> Option<u64> {
@@ -115,13 +118,10 @@ impl crate::files::Source for Stuck {
         buffer: &mut [u8],
     ) -> Result<usize, halyard_protocol::transfer::Failure> {
         if offset > 0 {
-            // Ends with the test's folder.
-            while self.1.exists() {
-                std::thread::yield_now();
-            }
+            let _ = self.end.recv();
             return Ok(0);
         }
         let most = buffer.len().min(3 * CHUNK_BYTES);
-        crate::files::LocalFile::open(&self.1)?.read_at(offset, &mut buffer[..most])
+        crate::files::LocalFile::open(&self.path)?.read_at(offset, &mut buffer[..most])
     }
 }
