@@ -5,7 +5,7 @@ import { standalone } from '../browser/lib/programs.js';
 import { sampleStrips } from '../browser/lib/strip-in-page.js';
 import { median, percentile } from './lib/figures.js';
 
-const SECONDS = Number(process.env.SECONDS ?? 30);
+const SECONDS = Number(process.env.MEASURE_SECONDS ?? 30);
 const WARM_UP_SECONDS = 5;
 
 const { program, operator } = await standalone({ log: 'bench-glass' });
