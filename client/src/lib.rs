@@ -10,9 +10,12 @@
 //! * [`files`] are folders and files that nothing can leave; [`transfer`] moves them.
 //! * [`session`] is a client's whole life in a room: find the worker, connect, say what is wanted,
 //!   and come back by itself.
+//! * `cli` (feature `cli`) is the program `halyard`.
 //! * [`tls`] chooses the cryptography once for the whole process.
 
 pub mod api;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod files;
 pub mod peer;
 pub mod session;

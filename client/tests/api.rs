@@ -43,10 +43,10 @@ async fn signing_in_gives_an_identity_that_knows_when_it_ends() {
     assert!(identity.is_fresh(now));
     assert!(identity.is_fresh(now + Duration::from_secs(3500)));
     assert!(!identity.is_fresh(now + Duration::from_secs(3590)), "too late for anything new");
-    assert_eq!((server.asked()[0].method.as_str(), server.asked()[0].path.as_str()), (
-        "POST",
-        "/anonymous-signin"
-    ));
+    assert_eq!(
+        (server.asked()[0].method.as_str(), server.asked()[0].path.as_str()),
+        ("POST", "/anonymous-signin")
+    );
 }
 
 #[tokio::test]
@@ -98,14 +98,17 @@ async fn the_owners_calls_go_where_they_belong() {
     assert_eq!(api.ice_servers(&me).await.unwrap().ice_servers[0].urls, ["stun:x"]);
     let asked: Vec<_> =
         server.asked().iter().map(|a| format!("{} {} {}", a.method, a.path, a.body)).collect();
-    assert_eq!(asked, [
-        "GET /rooms/ab12 ",
-        r#"POST /rooms/ab12/extend {"ttl_seconds":5}"#,
-        r#"POST /rooms/ab12/revoke {"role":"viewer"}"#,
-        r#"POST /rooms/ab12/revoke {"peer_id":"p"}"#,
-        "DELETE /rooms/ab12 ",
-        "GET /ice-servers ",
-    ]);
+    assert_eq!(
+        asked,
+        [
+            "GET /rooms/ab12 ",
+            r#"POST /rooms/ab12/extend {"ttl_seconds":5}"#,
+            r#"POST /rooms/ab12/revoke {"role":"viewer"}"#,
+            r#"POST /rooms/ab12/revoke {"peer_id":"p"}"#,
+            "DELETE /rooms/ab12 ",
+            "GET /ice-servers ",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -121,10 +124,10 @@ async fn a_refusal_arrives_as_its_code_and_words() {
     let body = r#"{"code":"ROOM_NOT_FOUND","message":"there is no room ab12"}"#;
     let (_server, api) = server([say(404, body)]).await;
     let error = api.show_room(&identity(), &"ab12".parse().unwrap()).await.unwrap_err();
-    assert_eq!((error.code(), error.to_string().as_str()), (
-        "ROOM_NOT_FOUND",
-        "there is no room ab12"
-    ));
+    assert_eq!(
+        (error.code(), error.to_string().as_str()),
+        ("ROOM_NOT_FOUND", "there is no room ab12")
+    );
     assert!(error.is_refusal());
 }
 

@@ -5,9 +5,7 @@ mod support;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use halyard_client::{
-    signaling::{SignalConfig, SignalError, SignalEvent, Signaling},
-};
+use halyard_client::signaling::{SignalConfig, SignalError, SignalEvent, Signaling};
 use halyard_protocol::{
     ids::PeerId,
     limits::MAX_SIGNAL_BYTES,
@@ -143,10 +141,10 @@ async fn a_refusal_is_told_in_the_brokers_words_and_is_final() {
     let error = refused.map(|_| ()).unwrap_err();
     assert!(matches!(&error, SignalError::Refused { code: Some(ErrorCode::InvalidToken), .. }));
     assert!(error.is_fatal() && error.is_refusal());
-    assert_eq!((error.code().as_str(), error.to_string().as_str()), (
-        "INVALID_TOKEN",
-        "Invalid token"
-    ));
+    assert_eq!(
+        (error.code().as_str(), error.to_string().as_str()),
+        ("INVALID_TOKEN", "Invalid token")
+    );
 }
 
 #[tokio::test]
@@ -157,7 +155,8 @@ async fn nobody_there_and_no_websocket_there_are_told_apart() {
     let broker = Broker::start().await;
     let mut config = broker.config();
     config.server = format!("http://{nobody}").parse().unwrap();
-    let error = within("refused", Signaling::connect(config.clone())).await.map(|_| ()).unwrap_err();
+    let error =
+        within("refused", Signaling::connect(config.clone())).await.map(|_| ()).unwrap_err();
     assert!(matches!(&error, SignalError::Unreachable { .. }) && !error.is_fatal(), "{error:?}");
     assert!(error.to_string().contains(&nobody.to_string()), "{error}");
 

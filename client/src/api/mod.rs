@@ -75,6 +75,23 @@ impl Api {
         Ok(answer.into_identity(std::time::SystemTime::now()))
     }
 
+    /// The same identity with a fresh proof. Fails when the old proof has run out: then whatever it
+    /// owned belongs to nobody who can come back. A broker of the original gives a new identity
+    /// instead, which is told as a refusal.
+    pub async fn renew(&self, identity: &Identity) -> Result<Identity, ApiError> {
+        let answer: types::SignedIn =
+            self.call(self.owned(Method::POST, &["anonymous-signin"], identity)).await?;
+        let renewed = answer.into_identity(std::time::SystemTime::now());
+        if renewed.username != identity.username {
+            return Err(ApiError::Refused {
+                status: StatusCode::UNAUTHORIZED.as_u16(),
+                code: "NOT_RENEWED".into(),
+                message: "the server gave another identity instead of renewing this one".into(),
+            });
+        }
+        Ok(renewed)
+    }
+
     /// `POST /create-room`: a fresh room, owned by `identity`.
     pub async fn create_room(
         &self,

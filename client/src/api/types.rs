@@ -20,6 +20,9 @@ use url::Url;
 /// takes time, and clocks disagree.
 const FRESH_MARGIN: Duration = Duration::from_secs(30);
 
+/// An identity is renewed when less than this is left of it. Brokers give an hour.
+const RENEW_AHEAD: Duration = Duration::from_secs(15 * 60);
+
 /// Somebody, as the broker knows them. Anonymous, but the same from call to call: rooms belong to
 /// an identity.
 ///
@@ -35,6 +38,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether it should be renewed when there is an occasion: little of its time is left.
+    pub fn is_stale(&self, now: SystemTime) -> bool {
+        !self.is_fresh(now + RENEW_AHEAD)
+    }
+
     /// Whether it may still be used for something new.
     pub fn is_fresh(&self, now: SystemTime) -> bool {
         let until = UNIX_EPOCH + Duration::from_secs(self.expires_at);
@@ -176,9 +184,12 @@ pub struct Revoked {
     /// The role's new token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
-    /// The new join link, token included.
+    /// The operators' new join link, token included, where it is theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_url: Option<Token>,
+    /// The viewers' new join link, token included, where it is theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub viewer_url: Option<Token>,
     /// Anything else.
     #[serde(flatten)]
     pub extra: BTreeMap<String, Value>,

@@ -23,6 +23,9 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// After this many failed tries at an address that a draining broker named, home is tried again.
 const TRIES_ABROAD: u32 = 3;
 
+/// How often it is looked at whether the identity runs out soon.
+pub(super) const RENEW_EVERY: Duration = Duration::from_secs(120);
+
 /// A registered socket, and what was said before the registration.
 pub(super) struct Connected {
     pub(super) socket: Socket,
@@ -68,6 +71,22 @@ impl Dialer {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Renews an identity that is about to run out, so that a later reconnect goes by the same name
+    /// and with the same rights.
+    pub(super) async fn renew(&mut self) {
+        if !self.config.identity.is_stale(SystemTime::now()) {
+            return;
+        }
+        let renewed = match Api::with_timeout(self.present.clone(), self.config.timing.dial) {
+            Ok(api) => api.renew(&self.config.identity).await,
+            Err(error) => Err(error),
+        };
+        match renewed {
+            Ok(identity) => self.config.identity = identity,
+            Err(error) => tracing::debug!(%error, "the identity was not renewed"),
         }
     }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Backoff, SignalError, SignalEvent, Timing,
-    dial::{Connected, Dialer, Socket},
+    dial::{Connected, Dialer, RENEW_EVERY, Socket},
     queue::{self, EventQueue, NobodyListens},
     register::printable,
 };
@@ -118,6 +118,8 @@ impl Link {
         }
         let mut heard = Instant::now();
         let mut asked = false;
+        let mut renew =
+            tokio::time::interval_at(tokio::time::Instant::now() + RENEW_EVERY, RENEW_EVERY);
         loop {
             let patience = if asked { self.timing.dead_after } else { self.timing.ping_after };
             tokio::select! {
@@ -150,6 +152,7 @@ impl Link {
                         return exit;
                     }
                 }
+                _ = renew.tick() => self.dialer.renew().await,
                 () = tokio::time::sleep_until((heard + patience).into()), if self.events.has_room() => {
                     if asked {
                         return Exit::Lost(format!(

@@ -143,7 +143,7 @@ proptest! {
         for (input, later, chance) in inputs {
             now += ms(later);
             for action in recovery.step(now, input, chance) {
-                prop_assert!(!given_up, "{action:?} after giving up");
+                prop_assert!(!given_up, "{:?} after giving up", action);
                 match action {
                     Action::Connect(generation) => {
                         prop_assert_eq!(open, None, "the old one is closed first");
@@ -161,7 +161,7 @@ proptest! {
             }
             prop_assert_eq!(recovery.generation(), open);
             let settled = given_up || recovery.state == State::Up;
-            prop_assert!(settled || recovery.wake().is_some(), "{recovery:?} waits for nothing");
+            prop_assert!(settled || recovery.wake().is_some(), "{:?} waits for nothing", recovery);
         }
     }
 
@@ -180,6 +180,6 @@ proptest! {
             now = now.max(at);
             recovery.step(now, Input::Tick, 0.7);
         }
-        prop_assert!(false, "{recovery:?} still wants to be woken");
+        prop_assert!(false, "{:?} still wants to be woken", recovery);
     }
 }

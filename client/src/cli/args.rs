@@ -1,0 +1,325 @@
+//! What can be typed.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use url::Url;
+
+/// Join a machine's room: see who is here, move files, send commands, follow its state.
+#[derive(Debug, Parser)]
+#[command(
+    name = "halyard",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "\
+A LINK looks like https://host/r/ROOM_ID#TOKEN. Quote it: the shell may not like the #.
+Instead of a LINK, --server and --room say where, and HALYARD_TOKEN with what.
+
+Exit codes: 0 done, 2 usage or configuration, 3 cannot reach the server, 4 refused,
+5 no peer connection, 6 transfer or command failed, 130 interrupted."
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// For every command.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Global {
+    /// Speak to programs: one JSON object a line on stdout, logs on stderr
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// The server's address, for example http://127.0.0.1:8080 [env: HALYARD_SERVER]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Where")]
+    pub(super) server: Option<String>,
+    /// The room's id [env: HALYARD_ROOM]
+    #[arg(long, global = true, value_name = "ID", help_heading = "Where")]
+    pub(super) room: Option<String>,
+    /// The room's token; better in HALYARD_TOKEN or HALYARD_TOKEN_FILE, which keep it out of the
+    /// process list
+    #[arg(long, global = true, value_name = "TOKEN", help_heading = "Where")]
+    pub(super) token: Option<String>,
+    /// Settings in TOML: server, room, token, token_file [env: HALYARD_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Where")]
+    pub(super) config: Option<PathBuf>,
+    /// How long to wait for a worker to come into the room, for example 20s
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, help_heading = "Where")]
+    pub(super) wait: Option<Duration>,
+    /// Say more on stderr; twice says much more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show who is here and what the worker offers
+    Join(Join),
+    /// Send files to the worker
+    #[command(override_usage = "halyard send [OPTIONS] LINK FILE...\n       \
+                                halyard send [OPTIONS] --server URL --room ID FILE...")]
+    Send(Send),
+    /// Get files from the worker
+    #[command(override_usage = "halyard get [OPTIONS] LINK PATH...\n       \
+                                halyard get [OPTIONS] --server URL --room ID PATH...")]
+    Get(Get),
+    /// List a folder of the worker
+    #[command(override_usage = "halyard ls [OPTIONS] LINK [PATH]\n       \
+                                halyard ls [OPTIONS] --server URL --room ID [PATH]")]
+    Ls(Ls),
+    /// Ask the machine to do something once
+    #[command(override_usage = "halyard command [OPTIONS] LINK NAME [JSON]\n       \
+                                halyard command [OPTIONS] --server URL --room ID NAME [JSON]")]
+    Command(SendCommand),
+    /// Follow the machine's state
+    Telemetry(Telemetry),
+    /// Drive for a while
+    Drive(Drive),
+    /// Make and manage rooms
+    Room(Room),
+    /// Say in plain words why a connection cannot be made
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Join {
+    /// The join link
+    #[arg(value_name = "LINK")]
+    pub(super) words: Vec<String>,
+    /// Stay and tell what happens until interrupted
+    #[arg(long)]
+    pub(super) stay: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Send {
+    /// The join link, then the files
+    #[arg(value_name = "LINK FILE", required = true)]
+    pub(super) words: Vec<String>,
+    /// The folder at the worker to put them in
+    #[arg(long, value_name = "DIR", default_value = "")]
+    pub(super) to: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    /// The join link, then the files' paths at the worker
+    #[arg(value_name = "LINK PATH", required = true)]
+    pub(super) words: Vec<String>,
+    /// Where to put them: a folder, or for one file its new name
+    #[arg(short, long, value_name = "PATH")]
+    pub(super) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Ls {
+    /// The join link, then the folder (the top if not given)
+    #[arg(value_name = "LINK PATH")]
+    pub(super) words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SendCommand {
+    /// The join link, then the command's name and its arguments as JSON
+    #[arg(value_name = "LINK NAME JSON", required = true)]
+    pub(super) words: Vec<String>,
+    /// Do not start it later than this
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) deadline: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Telemetry {
+    /// The join link
+    #[arg(value_name = "LINK")]
+    pub(super) words: Vec<String>,
+    /// End after this many reports
+    #[arg(long, value_name = "N")]
+    pub(super) count: Option<u64>,
+    /// End after this long; too few reports by then are an error
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Drive {
+    /// The join link
+    #[arg(value_name = "LINK")]
+    pub(super) words: Vec<String>,
+    /// Forwards, in m/s; negative is backwards
+    #[arg(long, value_name = "M/S", default_value_t = 0.0, allow_hyphen_values = true)]
+    pub(super) linear: f64,
+    /// Turning, in rad/s; positive is to the left
+    #[arg(long, value_name = "RAD/S", default_value_t = 0.0, allow_hyphen_values = true)]
+    pub(super) angular: f64,
+    /// For how long
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, default_value = "1s")]
+    pub(super) time: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Room {
+    #[command(subcommand)]
+    pub(super) command: RoomCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RoomCommand {
+    /// Make a room and print its links
+    Create {
+        /// How long it lives, for example 2h
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        ttl: Option<Duration>,
+        /// What people call it
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Show a room of yours
+    Show(RoomName),
+    /// Let a room of yours live longer
+    Extend {
+        #[command(flatten)]
+        room: RoomName,
+        /// From now on, for example 2h
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        ttl: Option<Duration>,
+    },
+    /// Close a room of yours and send everybody away
+    Delete(RoomName),
+    /// End somebody's access to a room of yours
+    #[command(group = clap::ArgGroup::new("whom").required(true).args(["peer", "role"]))]
+    Revoke {
+        #[command(flatten)]
+        room: RoomName,
+        /// This peer's
+        #[arg(long, value_name = "PEER_ID")]
+        peer: Option<String>,
+        /// Everybody's of this role; the role gets a new link
+        #[arg(long)]
+        role: Option<Role>,
+    },
+}
+
+/// Which of your rooms.
+#[derive(Debug, Args)]
+pub(super) struct RoomName {
+    /// The room's id or link (or --room)
+    #[arg(value_name = "ROOM")]
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Role {
+    /// Who only sees.
+    Viewer,
+    /// Who drives.
+    Operator,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// The join link; without one only this machine and the server are looked at
+    #[arg(value_name = "LINK")]
+    pub(super) words: Vec<String>,
+}
+
+/// `2s`, `1500ms`, `2h 30m`, or a plain number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match seconds {
+        Some(seconds) => Ok(seconds),
+        None => humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; a time looks like 500ms, 2s, 10m or 2h")),
+    }
+}
+
+/// An address as people type it: without a scheme it is `https`, on this machine `http`.
+pub(super) fn server_address(text: &str) -> Result<Url, String> {
+    let text = text.trim();
+    let whole = if text.contains("://") {
+        text.to_owned()
+    } else if text.starts_with("localhost") || text.starts_with("127.") || text.starts_with("[::1]")
+    {
+        format!("http://{text}")
+    } else {
+        format!("https://{text}")
+    };
+    match Url::parse(&whole) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(url) => Err(format!(
+            "{text:?} starts with {}://, accepted are http:// and https://",
+            url.scheme()
+        )),
+        Err(error) => {
+            Err(format!("{text:?} is no address ({error}); it looks like http://127.0.0.1:8080"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_in_seconds_or_with_units() {
+        assert_eq!(duration("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "-1", "soon", "NaN", "1e300"] {
+            assert!(duration(wrong).expect_err(wrong).contains("10m"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_encrypted_unless_it_is_this_machine() {
+        assert_eq!(server_address("lab.example").expect("https").as_str(), "https://lab.example/");
+        assert_eq!(
+            server_address("127.0.0.1:8080").expect("http").as_str(),
+            "http://127.0.0.1:8080/"
+        );
+        assert_eq!(server_address("localhost:1").expect("http").as_str(), "http://localhost:1/");
+        assert!(server_address("ftp://x").expect_err("ftp").contains("ftp://"));
+        assert!(server_address("").is_err());
+    }
+
+    #[test]
+    fn options_may_stand_before_and_behind_the_command() {
+        for words in [
+            ["halyard", "--json", "--room", "ab", "ls", "docs"],
+            ["halyard", "ls", "docs", "--room", "ab", "--json"],
+        ] {
+            let cli = Cli::try_parse_from(words).expect("fine");
+            assert!(cli.global.json);
+            assert_eq!(cli.global.room.as_deref(), Some("ab"));
+            assert!(matches!(cli.command, Command::Ls(ls) if ls.words == ["docs"]));
+        }
+    }
+
+    #[test]
+    fn backwards_is_a_number_and_not_an_option() {
+        let cli = Cli::try_parse_from(["halyard", "drive", "--linear", "-0.5", "--for", "2s"]);
+        let Ok(Cli { command: Command::Drive(drive), .. }) = cli else { panic!("{cli:?}") };
+        assert!((drive.linear + 0.5).abs() < 1e-9);
+        assert_eq!(drive.time, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn revoking_needs_somebody() {
+        assert!(Cli::try_parse_from(["halyard", "room", "revoke", "ab"]).is_err());
+        assert!(
+            Cli::try_parse_from(["halyard", "room", "revoke", "ab", "--role", "viewer"]).is_ok()
+        );
+        let both = ["halyard", "room", "revoke", "ab", "--role", "viewer", "--peer", "x"];
+        assert!(Cli::try_parse_from(both).is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! What all commands that join a room share.
+
+use std::time::{Duration, SystemTime};
+
+use halyard_protocol::link::JoinLink;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    exit::CliError,
+    output::{Output, printable},
+    settings::Settings,
+    state::State,
+};
+use crate::session::{Session, SessionEvent, SessionOptions};
+
+/// Everything a command has to do with.
+pub(super) struct Context<'a> {
+    pub(super) settings: Settings,
+    pub(super) output: &'a Output,
+    pub(super) stop: &'a CancellationToken,
+}
+
+impl Context<'_> {
+    /// The join link that was typed first, or made of the settings.
+    pub(super) fn link(&self, words: &mut Vec<String>) -> Result<JoinLink, CliError> {
+        self.settings.take_link(words)
+    }
+
+    /// Fails when more was typed than the command takes.
+    pub(super) fn nothing_more(words: &[String]) -> Result<(), CliError> {
+        match words.first() {
+            None => Ok(()),
+            Some(word) => Err(CliError::usage(format!("{word:?} is one word too many"))),
+        }
+    }
+
+    /// How the settings want a session to be. A link without a token is the owner's: then the
+    /// identity that made rooms on this server comes.
+    pub(super) fn options(&self, link: &JoinLink) -> Result<SessionOptions, CliError> {
+        let mut options = SessionOptions::default();
+        if let Some(wait) = self.settings.wait {
+            options.worker_wait = wait;
+        }
+        if link.token().is_none() {
+            let kept = State::open(self.settings.state_dir.as_deref())?.identity(link.server());
+            match kept.filter(|identity| identity.is_fresh(SystemTime::now())) {
+                Some(identity) => options.identity = Some(identity),
+                None => {
+                    return Err(CliError::usage(
+                        "the link carries no token: use the whole link with what stands behind \
+                         #, or set HALYARD_TOKEN",
+                    ));
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// Joins, does something, and says goodbye whatever came of it.
+    pub(super) async fn in_session<T>(
+        &self,
+        link: JoinLink,
+        options: SessionOptions,
+        work: impl AsyncFnOnce(&Session) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        let opening = async { Ok::<_, CliError>(Session::open(link, options).await?) };
+        let session = self.unless_stopped(opening).await?;
+        let done = async {
+            session.ready().await?;
+            work(&session).await
+        };
+        let result = tokio::select! {
+            result = self.unless_stopped(done) => result,
+            () = self.tell(&session) => Err(CliError::interrupted()),
+        };
+        session.close().await;
+        result
+    }
+
+    /// The result, or that the user ended it.
+    pub(super) async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(CliError::interrupted()),
+            result = work => result,
+        }
+    }
+
+    /// Tells people what happens beside their command. Ends with the session only.
+    async fn tell(&self, session: &Session) {
+        let mut events = session.events();
+        loop {
+            match events.recv().await {
+                Ok(event) => {
+                    if let Some(words) = remark(&event) {
+                        self.output.note(words);
+                    }
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// What people should know while they wait for something else.
+fn remark(event: &SessionEvent) -> Option<String> {
+    Some(match event {
+        SessionEvent::Connected { again: true, .. } => "connected again".into(),
+        SessionEvent::Silent => "nothing is heard from the worker, trying again".into(),
+        SessionEvent::Disconnected { reason } => {
+            format!("the connection is gone ({}), making another", printable(reason))
+        }
+        SessionEvent::SignalLost { reason, retry_in } if *retry_in == Duration::MAX => {
+            format!("the server does not let us back in: {}", printable(reason))
+        }
+        SessionEvent::Bye { reason } => format!("the worker said goodbye: {}", printable(reason)),
+        SessionEvent::Notice(notice) => format!("worker: {}", printable(&notice.message)),
+        _ => return None,
+    })
+}
