@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use h264_reader::{
-    nal::sps::SeqParameterSet,
+    nal::sps::{ChromaFormat, SeqParameterSet},
     rbsp::{BitReader, decode_nal},
 };
 
@@ -58,6 +58,22 @@ pub fn begins_picture(slice: &[u8]) -> bool {
     slice.get(1).is_some_and(|byte| byte & 0x80 != 0)
 }
 
+/// Whether a slice may look at later pictures (a B slice): it is shown later than the next one, which
+/// live video cannot have. `None` where that cannot be read.
+pub fn looks_ahead(slice: &[u8]) -> Option<bool> {
+    if !matches!(NalKind::of(slice), NalKind::Slice | NalKind::Idr) {
+        return None;
+    }
+    // Two Exp-Golomb numbers: the first macroblock, the type (1 and 6 are B). The first slice of a
+    // picture begins with macroblock 0, a single bit.
+    let head = u16::from_be_bytes([*slice.get(1)?, slice.get(2).copied().unwrap_or(0)]);
+    if head & 0x8000 == 0 {
+        return None;
+    }
+    let kind = unsigned_golomb(&(head << 1).to_be_bytes())?;
+    Some(matches!(kind, 1 | 6))
+}
+
 /// What a sequence parameter set says of the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Geometry {
@@ -67,6 +83,8 @@ pub struct Geometry {
     pub height: u32,
     /// Frames a second, where it is told.
     pub fps: Option<f32>,
+    /// 8 bits and colour at half the resolution (4:2:0), which is all that browsers show.
+    pub ordinary: bool,
 }
 
 /// Reads a sequence parameter set, NAL header included. `None` where it is damaged.
@@ -78,7 +96,11 @@ pub fn geometry(sps: &[u8]) -> Option<Geometry> {
     let sps = SeqParameterSet::from_bits(BitReader::new(&*payload)).ok()?;
     let (width, height) = sps.pixel_dimensions().ok()?;
     let fps = sps.fps().map(|fps| fps as f32).filter(|fps| (1.0..=240.0).contains(fps));
-    (width > 0 && height > 0).then_some(Geometry { width, height, fps })
+    let chroma = &sps.chroma_info;
+    let ordinary = chroma.chroma_format == ChromaFormat::YUV420
+        && chroma.bit_depth_luma_minus8 == 0
+        && chroma.bit_depth_chroma_minus8 == 0;
+    (width > 0 && height > 0).then_some(Geometry { width, height, fps, ordinary })
 }
 
 /// The parameter sets that a stream has shown, so that every key frame can carry them.
@@ -164,6 +186,11 @@ mod tests {
 
     #[test]
     fn ids_are_read_as_written() {
+        assert_eq!(looks_ahead(&[0x41, 0b1010_0000]), Some(true), "type 1");
+        assert_eq!(looks_ahead(&[0x41, 0b1001_1100]), Some(true), "type 6");
+        assert_eq!(looks_ahead(&[0x41, 0b1001_1010]), Some(false), "type 5, x264's P");
+        assert_eq!(looks_ahead(&[0x65, 0b1000_1000]), Some(false), "type 7, x264's I");
+        assert_eq!(looks_ahead(&[0x41, 0b0010_0000]), None, "not the first slice");
         for (bits, id) in [(0x80u8, 0), (0x40, 1), (0x60, 2), (0x20, 3), (0x38, 6)] {
             assert_eq!(unsigned_golomb(&[bits]), Some(id), "{bits:08b}");
         }
@@ -201,6 +228,7 @@ mod tests {
                 }
                 let _ = geometry(nal);
                 let _ = begins_picture(nal);
+                let _ = looks_ahead(nal);
                 sets.see(&Bytes::copy_from_slice(nal));
             }
             prop_assert!(sets.all().count() <= 2 * MAX_SETS);

@@ -241,8 +241,8 @@ fn paint(shared: &Shared, painter: &mut dyn Painter, size: Size) {
             shared.replaced.fetch_add(1, Ordering::Relaxed);
             lock(&shared.spare).push(stale.picture);
         }
-        // A late picture does not make the next ones hurry.
-        due = (due + period).max(Instant::now());
+        // A late picture does not make the next one follow on its heels.
+        due = (due + period).max(now + period / 2);
     }
 }
 
@@ -315,7 +315,6 @@ fn encode(shared: &Shared, sink: &dyn Sink, size: Size) {
             // The encoder is gone; a new one is tried with the next picture. People are told once.
             Err(error) if !failing => {
                 failing = true;
-                warn!("{error}");
                 sink.event(SourceEvent::Lost { reason: format!("No picture: {error}.") });
             }
             Err(_) => {}

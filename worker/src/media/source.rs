@@ -59,6 +59,11 @@ pub trait Sink: Send + Sync {
 pub enum SourceEvent {
     /// The size, the rate or the codec became known or changed.
     Info(VideoInfo),
+    /// Pictures come, but in a form that browsers do not show well. Told once per stream.
+    Unfit {
+        /// For people: what is unusual and what to change.
+        reason: String,
+    },
     /// No picture comes any more. The source keeps trying by itself.
     Lost {
         /// For people: what happened and what to do.
@@ -69,11 +74,16 @@ pub enum SourceEvent {
 }
 
 impl SourceEvent {
-    /// The notice to send to everybody, where there is something to say: codes `source_lost` and
-    /// `source_back`.
+    /// The notice to send to everybody, where there is something to say: codes `source_lost`,
+    /// `source_back` and `source_unfit`.
     pub fn notice(&self) -> Option<Notice> {
         match self {
             Self::Info(_) => None,
+            Self::Unfit { reason } => Some(Notice {
+                severity: Severity::Warning,
+                code: "source_unfit".to_owned(),
+                message: reason.clone(),
+            }),
             Self::Lost { reason } => Some(Notice {
                 severity: Severity::Warning,
                 code: "source_lost".to_owned(),

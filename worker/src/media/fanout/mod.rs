@@ -293,7 +293,7 @@ impl Sink for Hub {
         match &event {
             SourceEvent::Lost { reason } => self.lock().trouble = Some(reason.clone()),
             SourceEvent::Back => self.lock().trouble = None,
-            SourceEvent::Info(_) => {}
+            SourceEvent::Info(_) | SourceEvent::Unfit { .. } => {}
         }
         // Nobody listening is fine.
         let _ = self.events.send(event);

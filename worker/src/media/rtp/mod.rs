@@ -29,7 +29,7 @@ use halyard_protocol::channel::VideoInfo;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::{debug, info};
 
-use self::stream::{Output, Seen, Stream};
+use self::stream::{Output, Seen, Stream, Unfit};
 use super::{
     keyframes::KeyframeReason,
     source::{Sink, Source, SourceError, SourceEvent},
@@ -206,6 +206,9 @@ fn receive(socket: &UdpSocket, local: SocketAddr, shared: &Shared, sink: &dyn Si
                     drop(info);
                     sink.event(SourceEvent::Info(told));
                 }
+                Output::Unfit(unfit) => {
+                    sink.event(SourceEvent::Unfit { reason: advice(unfit) });
+                }
                 Output::Restarted => info!("another RTP sender took over"),
             }
         }
@@ -253,6 +256,22 @@ impl Watch {
             frames: seen.frames,
         })
     }
+}
+
+/// What to change in a stream that browsers do not show well.
+fn advice(unfit: Unfit) -> String {
+    match unfit {
+        Unfit::Format => {
+            "Browsers do not show this H.264: it has more than 8 bits or is not 4:2:0. \
+             Convert it before the encoder: `videoconvert ! video/x-raw,format=I420` (GStreamer), \
+             `-pix_fmt yuv420p` (ffmpeg)."
+        }
+        Unfit::LooksAhead => {
+            "This H.264 has B-frames, which come late and stutter in browsers. Turn \
+             them off: `x264enc tune=zerolatency` (GStreamer), `-tune zerolatency` (ffmpeg)."
+        }
+    }
+    .to_owned()
 }
 
 /// Why no picture comes, and what to do about it.

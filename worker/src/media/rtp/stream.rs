@@ -17,7 +17,7 @@ use super::{
 };
 use crate::media::{
     frame::EncodedFrame,
-    h264::{Geometry, NalKind, ParameterSets, annex_b, geometry},
+    h264::{Geometry, NalKind, ParameterSets, annex_b, geometry, looks_ahead},
 };
 
 /// A sender silent for this long has lost its place to another.
@@ -35,6 +35,17 @@ pub enum Output {
     Geometry(Geometry),
     /// Another sender took over.
     Restarted,
+    /// Browsers will not show this stream well. Told once per sender and reason.
+    Unfit(Unfit),
+}
+
+/// What browsers do not show well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// More than 8 bits, or colour at more than half the resolution: not shown at all.
+    Format,
+    /// Pictures that look ahead (B-frames): shown late or out of order.
+    LooksAhead,
 }
 
 /// What was seen so far, to say what is wrong when no picture comes.
@@ -44,7 +55,7 @@ pub struct Seen {
     pub datagrams: u64,
     /// RTP packets among them.
     pub packets: u64,
-    /// Pictures in them, whole or not.
+    /// Whole pictures in them.
     pub units: u64,
     /// Pictures passed on.
     pub frames: u64,
@@ -75,6 +86,8 @@ struct Sender {
     depacketizer: Depacketizer,
     /// No picture of it was passed on yet.
     fresh: bool,
+    /// It was told that its pictures look ahead.
+    told: bool,
 }
 
 impl Stream {
@@ -104,6 +117,7 @@ impl Stream {
                 reorder: Reorder::default(),
                 depacketizer: Depacketizer::default(),
                 fresh: true,
+                told: false,
             }),
         };
         sender.heard = now;
@@ -125,22 +139,31 @@ impl Stream {
     }
 
     fn unit(&mut self, unit: &AccessUnit, now: Instant, out: &mut Vec<Output>) {
-        self.seen.units += 1;
+        let slice = |nal: &&Bytes| matches!(NalKind::of(nal), NalKind::Slice | NalKind::Idr);
+        let first_slice = unit.nals.iter().find(slice);
+        self.seen.units += u64::from(first_slice.is_some());
         for nal in &unit.nals {
             if self.sets.see(nal)
                 && let Some(read) = geometry(nal)
                 && self.geometry.replace(read) != Some(read)
             {
                 out.push(Output::Geometry(read));
+                if !read.ordinary {
+                    out.push(Output::Unfit(Unfit::Format));
+                }
             }
         }
         let is_key = unit.is_idr();
         if is_key && self.sets.complete() {
             self.running = true;
         }
-        let slice = |nal: &Bytes| matches!(NalKind::of(nal), NalKind::Slice | NalKind::Idr);
-        if !self.running || !unit.nals.iter().any(slice) {
-            return;
+        let Some(first_slice) = first_slice.filter(|_| self.running) else { return };
+        if let Some(sender) = &mut self.sender
+            && !sender.told
+            && looks_ahead(first_slice) == Some(true)
+        {
+            sender.told = true;
+            out.push(Output::Unfit(Unfit::LooksAhead));
         }
         let rtp_time = self.time(unit.timestamp, now);
         let data = if is_key {

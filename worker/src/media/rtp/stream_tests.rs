@@ -122,12 +122,38 @@ fn a_second_sender_at_the_same_time_is_ignored() {
 fn a_picture_that_changes_its_size_is_told() {
     let mut link = Link::new();
     link.picture(&[SPS, PPS, IDR]);
-    // The same with one macroblock less in height (the field after the width, ue(44) to ue(43)).
-    assert!(!link.picture(&[SPS, PPS, IDR]).iter().any(|out| matches!(out, Output::Geometry(_))));
-    let mut other = SPS.to_vec();
-    other[3] = 0x20;
-    let out = link.picture(&[&other, PPS, IDR]);
-    assert!(!out.iter().any(|out| matches!(out, Output::Geometry(_))), "only the level changed");
+    let again = link.picture(&[SPS, PPS, IDR]);
+    assert!(!again.iter().any(|out| matches!(out, Output::Geometry(_))), "nothing new");
+    // 640x360 at 25 frames/s, written by x264.
+    let smaller: &[u8] = &[
+        0x67, 0x42, 0xC0, 0x1E, 0xDA, 0x02, 0x80, 0xBF, 0xE5, 0xC0, 0x44, 0x00, 0x00, 0x03, 0x00,
+        0x04, 0x00, 0x00, 0x03, 0x00, 0xCA, 0x3C, 0x58, 0xBA, 0x80,
+    ];
+    let out = link.picture(&[smaller, PPS, IDR]);
+    let Output::Geometry(read) = out[0] else { panic!("{out:?}") };
+    assert_eq!(read, Geometry { width: 640, height: 360, fps: Some(25.0), ordinary: true });
+    let frame = frames(out).remove(0);
+    assert_eq!(frame.data, annexed(&[smaller, PPS, IDR]), "the old one is replaced");
+}
+
+#[test]
+fn what_browsers_do_not_show_well_is_told_once() {
+    let mut link = Link::new();
+    let unfit = |out: &[Output]| {
+        out.iter().filter(|out| matches!(out, Output::Unfit(Unfit::LooksAhead))).count()
+    };
+    assert_eq!(unfit(&link.picture(&[SPS, PPS, IDR])), 0);
+    assert_eq!(unfit(&link.picture(&[SLICE])), 0);
+    let looking_ahead: &[u8] = &[0x01, 0x9E, 0x01];
+    assert_eq!(unfit(&link.picture(&[looking_ahead])), 1);
+    assert_eq!(unfit(&link.picture(&[looking_ahead])), 0);
+    // 1280x720 in 4:4:4, as x264enc makes of videotestsrc when nothing else is asked for.
+    let full_color: &[u8] = &[
+        0x67, 0xF4, 0x00, 0x1F, 0x90, 0xD9, 0x64, 0x01, 0x40, 0x16, 0xEC, 0x05, 0xA8, 0x08, 0x08,
+        0x0A, 0x00, 0x00, 0x03, 0x00, 0x02, 0x00, 0x00, 0x03, 0x00, 0x79, 0x1E, 0x30, 0x64, 0x90,
+    ];
+    let out = link.picture(&[full_color, PPS, IDR]);
+    assert!(out.iter().any(|out| matches!(out, Output::Unfit(Unfit::Format))), "{out:?}");
 }
 
 proptest! {
@@ -188,7 +214,7 @@ proptest! {
                 0 => { packets.remove(at); }
                 1 => packets.insert(at, packets[how % packets.len()].clone()),
                 2 => { let other = (at + how % 5).min(packets.len() - 1); packets.swap(at, other); }
-                _ => { let cut = how % packets[at].len(); packets[at].truncate(cut); }
+                _ => { let cut = how % (packets[at].len() + 1); packets[at].truncate(cut); }
             }
         }
         let mut out = Vec::new();

@@ -44,7 +44,8 @@ impl Pose {
 
     /// Degrees clockwise from north, as a compass shows it: 0 to 360.
     pub fn compass_degrees(self) -> f64 {
-        (90.0 - self.heading.to_degrees()).rem_euclid(360.0)
+        // A hair west of north would be rounded up to 360.
+        (90.0 - self.heading.to_degrees()).rem_euclid(360.0) % 360.0
     }
 }
 
