@@ -14,3 +14,6 @@ pub const REFUSED: u8 = 4;
 
 /// Something else failed: the machine, its picture, or the program itself.
 pub const FAILED: u8 = 1;
+
+/// It was interrupted again while it was stopping.
+pub const INTERRUPTED: u8 = 130;

@@ -1,6 +1,6 @@
 //! The program `halyard-worker`: one life from the command line to an exit code.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use halyard_client::tls;
@@ -90,6 +90,9 @@ fn program() -> Command {
     }
     program
 }
+
+/// Signals this close to each other are the same wish.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 struct Failure {
     exit: u8,
@@ -200,13 +203,16 @@ fn start_logging() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Cancels on the first SIGINT or SIGTERM. A second one ends the program the hard way.
+/// Cancels on the first SIGINT or SIGTERM. Another one, by somebody who has lost patience, ends the
+/// program the hard way.
 async fn stop_on_signal(stop: CancellationToken) {
     signal().await;
     tracing::info!("stopping");
     stop.cancel();
+    // Shells and supervisors signal the process and its group: that is one wish, not two.
+    tokio::time::sleep(SAME_WISH).await;
     signal().await;
-    std::process::exit(130);
+    std::process::exit(i32::from(exit::INTERRUPTED));
 }
 
 #[cfg(unix)]

@@ -1,0 +1,158 @@
+//! Direct mode: an offer over plain HTTP, and no broker between.
+
+use halyard_client::peer::{Peer, PeerConfig, PeerEvent, VideoRole};
+use halyard_protocol::{
+    access::Access,
+    channel::{Hello, Lane, Message},
+};
+use halyard_worker::{
+    config::Settings,
+    report::{Report, Reports, Room},
+    standalone,
+};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::soon;
+
+struct Robot {
+    base: String,
+    room: Room,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    http: reqwest::Client,
+}
+
+impl Robot {
+    async fn start(trusted_network: bool) -> Self {
+        let settings = Settings {
+            listen: Some("127.0.0.1:0".parse().expect("an address")),
+            trusted_network,
+            ..Settings::default()
+        };
+        let (reports, mut told) = Reports::channel();
+        let stop = CancellationToken::new();
+        let running = standalone::run(settings, reports, stop.clone());
+        let task = tokio::spawn(async move { running.await.expect("a clean end") });
+        let Some(Report::Room(room)) = soon("the room", told.recv()).await else {
+            panic!("the room is reported first")
+        };
+        let base = room.join_url.expose().split("/r/").next().expect("an address").to_owned();
+        Self { base, room, stop, task, http: reqwest::Client::new() }
+    }
+
+    async fn post(&self, path: &str, token: Option<&str>, body: String) -> (StatusCode, Value) {
+        let mut request = self.http.post(format!("{}{path}", self.base)).body(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = soon("the answer", request.send()).await.expect("an answer");
+        (answer.status(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    async fn status(&self, token: Option<&str>) -> (StatusCode, Value) {
+        let mut request = self.http.get(format!("{}/status", self.base));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = soon("the answer", request.send()).await.expect("an answer");
+        (answer.status(), answer.json().await.expect("JSON"))
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        soon("the end", self.task).await.expect("no panic");
+    }
+}
+
+async fn offer() -> (Peer, mpsc::Receiver<PeerEvent>, String) {
+    let config = PeerConfig { video: VideoRole::Receive, ..PeerConfig::default() };
+    let (peer, events) = Peer::offerer(config).await.expect("a peer");
+    let sdp = peer.create_offer(false).await.expect("an offer");
+    let body = json!({"sdp": sdp, "type": "offer"}).to_string();
+    (peer, events, body)
+}
+
+async fn hello(events: &mut mpsc::Receiver<PeerEvent>) -> Box<Hello> {
+    soon("HELLO", async {
+        loop {
+            if let PeerEvent::Text(Lane::Control, text) = events.recv().await.expect("an event")
+                && let Ok(Message::Hello(hello)) = Message::decode(&text)
+            {
+                return hello;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_http_messages_make_a_connection_with_a_picture() {
+    let robot = Robot::start(false).await;
+    let token = robot.room.token.expose().to_owned();
+    let (peer, mut events, body) = offer().await;
+    let (status, answer) = robot.post("/offer", Some(&token), body).await;
+    assert_eq!((status, &answer["type"]), (StatusCode::OK, &json!("answer")), "{answer}");
+    peer.accept_answer(answer["sdp"].as_str().expect("a description")).await.expect("a good one");
+    let hello = hello(&mut events).await;
+    assert_eq!(hello.your_access, Some(Access::Operator));
+    let events = tokio::spawn(async move { while events.recv().await.is_some() {} });
+    let frame = soon("a picture", peer.next_frame()).await.expect("the connection lives");
+    assert!(frame.is_key, "it begins with a key frame");
+
+    let (status, told) = robot.status(Some(&token)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&told["viewers"], &told["sources"][0]["name"]), (&json!(1), &json!("sim")));
+    assert_eq!((&told["drive"]["driver"], &told["drive"]["estop"]), (&json!("sim"), &json!(false)));
+
+    let candidate = json!({"id": answer["id"], "candidate": "", "sdpMid": "0"}).to_string();
+    let (status, said) = robot.post("/ice-candidate", Some(&token), candidate).await;
+    assert_eq!(status, StatusCode::OK, "{said}");
+    peer.close().await;
+    events.abort();
+    robot.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_decides_who_gets_in_and_what_they_may() {
+    let robot = Robot::start(false).await;
+    for token in [None, Some("wrong")] {
+        let (status, said) = robot.status(token).await;
+        assert_eq!((status, &said["code"]), (StatusCode::UNAUTHORIZED, &json!("INVALID_TOKEN")));
+        let (status, _) = robot.post("/offer", token, "{}".into()).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+    let viewer = robot.room.viewer_url.as_ref().expect("a link").expose();
+    let viewer = viewer.split_once('#').expect("a token").1.to_owned();
+    let (peer, mut events, body) = offer().await;
+    let (status, answer) = robot.post("/offer", Some(&viewer), body).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    peer.accept_answer(answer["sdp"].as_str().expect("a description")).await.expect("a good one");
+    assert_eq!(hello(&mut events).await.your_access, Some(Access::Viewer));
+    peer.close().await;
+    robot.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_offer_is_refused_with_what_is_accepted() {
+    let robot = Robot::start(true).await;
+    let (status, _) = robot.status(None).await;
+    assert_eq!(status, StatusCode::OK, "a trusted network needs no token");
+    for (body, words) in [
+        ("nonsense".to_owned(), "\"type\": \"offer\""),
+        (json!({"sdp": "v=0", "type": "answer"}).to_string(), "accepted is \"offer\""),
+        (json!({"sdp": "no sdp at all", "type": "offer"}).to_string(), "cannot be used"),
+    ] {
+        let (status, said) = robot.post("/offer", None, body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
+        assert!(said["message"].as_str().expect("words").contains(words), "{said}");
+    }
+    let (status, _) = robot.post("/offer", None, "x".repeat(1024 * 1024)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let candidate = json!({"candidate": "candidate:1 1 udp 1 10.0.0.1 9 typ host"}).to_string();
+    let (status, said) = robot.post("/ice-candidate", None, candidate).await;
+    assert_eq!((status, &said["code"]), (StatusCode::NOT_FOUND, &json!("PEER_NOT_FOUND")));
+    robot.end().await;
+}

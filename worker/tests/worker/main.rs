@@ -1,0 +1,14 @@
+//! A worker with real peers over real connections, on one machine.
+//!
+//! Everything here is made of the library ends of all crates and, where a process has to die, of
+//! the program itself. Nothing sleeps in the hope that something has happened: every step waits
+//! for its event, with a time-out.
+
+mod access;
+mod direct;
+mod driving;
+mod files;
+mod program;
+mod recovery;
+mod video;
+mod world;

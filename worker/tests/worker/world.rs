@@ -1,0 +1,254 @@
+//! What the stories share: a broker, a worker, people who join it, and patience with limits.
+
+use std::{
+    fmt::Debug,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use halyard_client::session::{Session, SessionEvent, SessionOptions};
+use halyard_protocol::link::JoinLink;
+use halyard_server::{Server, Settings as BrokerSettings};
+use halyard_worker::{
+    agent::{Agent, AgentError, Plan},
+    config::Settings,
+    report::{Report, Reports, Room},
+    session::Shared,
+    wiring::Parts,
+};
+use serde_json::Value;
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// How long anything may take on a busy machine before a story has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for something, and says what it was when it does not come.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} for {what}"),
+    }
+}
+
+/// A broker of its own, with a worker in it.
+pub struct World {
+    pub broker: Broker,
+    pub room: Room,
+    pub shared: Arc<Shared>,
+    parts: Option<Parts>,
+    stop: CancellationToken,
+    agent: JoinHandle<Result<(), AgentError>>,
+    pub reports: mpsc::Receiver<Report>,
+}
+
+impl World {
+    /// The simulated rover, without files.
+    pub async fn new() -> Self {
+        Self::with(Settings::default(), Broker::start(None).await).await
+    }
+
+    /// The simulated rover with this folder.
+    pub async fn sharing(files: &Path) -> Self {
+        let settings = Settings { files: Some(files.to_owned()), ..Settings::default() };
+        Self::with(settings, Broker::start(None).await).await
+    }
+
+    pub async fn with(settings: Settings, broker: Broker) -> Self {
+        let parts = Parts::start(&settings).await.expect("the worker's parts start");
+        let (reports, mut told) = Reports::channel();
+        let agent = Agent {
+            plan: Plan {
+                server: broker.url.clone(),
+                given: None,
+                state_file: None,
+                ttl: settings.room_ttl,
+                metadata: parts.metadata(),
+            },
+            shared: parts.shared(),
+            max_sessions: settings.max_sessions,
+            direct: None,
+            reports,
+        };
+        let stop = CancellationToken::new();
+        let agent = tokio::spawn(agent.run(stop.clone(), |_| {}));
+        let room = match soon("the room", told.recv()).await {
+            Some(Report::Room(room)) => room,
+            other => panic!("the first report is {other:?}"),
+        };
+        let shared = parts.shared();
+        Self { broker, room, shared, parts: Some(parts), stop, agent, reports: told }
+    }
+
+    pub async fn operator(&self) -> Session {
+        join(self.room.join_url.expose(), false).await
+    }
+
+    pub async fn viewer(&self) -> Session {
+        join(self.viewer_link(), false).await
+    }
+
+    pub fn viewer_link(&self) -> &str {
+        self.room.viewer_url.as_ref().expect("our broker has viewer links").expose()
+    }
+
+    /// Everything ends in order.
+    pub async fn end(mut self) {
+        self.stop.cancel();
+        let agent = soon("the agent's end", &mut self.agent).await;
+        agent.expect("no panic").expect("a clean end");
+        drop(self.shared);
+        if let Some(parts) = self.parts.take() {
+            soon("the parts' end", parts.stop()).await;
+        }
+        self.broker.end().await;
+    }
+}
+
+/// A broker that can be stopped and started again on its port.
+pub struct Broker {
+    pub url: Url,
+    address: SocketAddr,
+    data_dir: Option<PathBuf>,
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Broker {
+    pub async fn start(data_dir: Option<&Path>) -> Self {
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let mut broker = Self {
+            url: Url::parse("http://127.0.0.1/").expect("an address"),
+            address: any,
+            data_dir: data_dir.map(Path::to_owned),
+            stop: CancellationToken::new(),
+            task: None,
+        };
+        broker.begin().await;
+        broker.url = Url::parse(&format!("http://{}/", broker.address)).expect("an address");
+        broker
+    }
+
+    pub async fn begin(&mut self) {
+        let standard = BrokerSettings::default();
+        let mut timing = standard.timing;
+        timing.drain_within = Duration::from_secs(1);
+        let settings = BrokerSettings {
+            listen: self.address,
+            data_dir: self.data_dir.clone(),
+            store: match self.data_dir {
+                Some(_) => halyard_server::settings::StoreKind::Embedded,
+                None => halyard_server::settings::StoreKind::Memory,
+            },
+            stun_urls: Vec::new(),
+            timing,
+            ..standard
+        };
+        let server = Server::bind(settings).await.expect("the broker takes its port");
+        self.address = server.local_addr();
+        self.stop = CancellationToken::new();
+        let stop = self.stop.clone();
+        self.task = Some(tokio::spawn(async move {
+            server.run(stop).await.expect("the broker runs until it is told to stop");
+        }));
+    }
+
+    /// Takes it away; the port is free afterwards.
+    pub async fn end(&mut self) {
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            soon("the broker's end", task).await.expect("no panic");
+        }
+    }
+}
+
+/// Joins by a link, as a program does.
+pub async fn join(link: &str, video: bool) -> Session {
+    let link = JoinLink::parse(link).expect("a join link");
+    let options = SessionOptions { video, ..SessionOptions::default() };
+    soon("joining", Session::join(link, options)).await.expect("joined")
+}
+
+/// The first event that fits.
+pub async fn event<T: Debug>(
+    what: &str,
+    events: &mut broadcast::Receiver<SessionEvent>,
+    mut fits: impl FnMut(SessionEvent) -> Option<T>,
+) -> T {
+    soon(what, async {
+        loop {
+            match events.recv().await {
+                Ok(event) => {
+                    if let Some(found) = fits(event) {
+                        return found;
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => {
+                    panic!("the session ended before {what}")
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// The first notice of this code.
+pub async fn notice(code: &str, events: &mut broadcast::Receiver<SessionEvent>) -> String {
+    event(&format!("the notice {code}"), events, |event| match event {
+        SessionEvent::Notice(notice) if notice.code == code => Some(notice.message),
+        _ => None,
+    })
+    .await
+}
+
+/// The first telemetry that fits.
+pub async fn telemetry(
+    what: &str,
+    session: &Session,
+    mut fits: impl FnMut(&Value) -> bool,
+) -> Value {
+    let mut telemetry = session.telemetry();
+    soon(what, async {
+        loop {
+            if let Some(told) = telemetry.borrow_and_update().as_ref()
+                && fits(&told.value)
+            {
+                return (*told.value).clone();
+            }
+            telemetry.changed().await.expect("the session lives");
+        }
+    })
+    .await
+}
+
+pub fn speed(telemetry: &Value) -> f64 {
+    telemetry["speed"].as_f64().expect("a speed")
+}
+
+/// Holds the stick forward, twenty times a second, until dropped.
+pub struct Stick(JoinHandle<()>);
+
+impl Stick {
+    pub fn forward(session: Arc<Session>, lease: u64) -> Self {
+        Self(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                tick.tick().await;
+                session.drive(lease, 1.0, 0.0, true);
+            }
+        }))
+    }
+}
+
+impl Drop for Stick {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
