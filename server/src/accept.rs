@@ -9,8 +9,10 @@ use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
@@ -21,6 +23,9 @@ use crate::http::Permit;
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Out of file descriptors or memory, accepting again at once would only burn the processor.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+/// Connections that are told at a time that there is no room; more are dropped.
+pub(crate) const TURNED_AWAY_AT_ONCE: usize = 64;
+const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(1);
 /// Said to who comes when there is no room.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
     Connection: close\r\nContent-Length: 0\r\n\r\n";
@@ -30,6 +35,7 @@ pub(crate) struct Acceptor {
     pub(crate) listener: TcpListener,
     pub(crate) routes: Router,
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) turned_away: Arc<Semaphore>,
     pub(crate) request_within: Duration,
     pub(crate) stop: CancellationToken,
     pub(crate) kill: CancellationToken,
@@ -59,8 +65,7 @@ impl Acceptor {
 
     fn accepted(&self, stream: TcpStream, from: SocketAddr) {
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
-            tracing::warn!("no room for another connection; max_connections says how many");
-            let _ = stream.try_write(FULL);
+            self.turn_away(stream);
             return;
         };
         // Signaling is small messages that somebody waits for.
@@ -97,6 +102,32 @@ impl Acceptor {
                     _ = &mut connection => return,
                 }
             }
+        });
+    }
+}
+
+impl Acceptor {
+    /// Says that there is no room, to as many at a time as that costs little for.
+    fn turn_away(&self, mut stream: TcpStream) {
+        tracing::warn!("no room for another connection; max_connections says how many");
+        let Ok(permit) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
+        let kill = self.kill.clone();
+        self.tasks.spawn(async move {
+            let said = async {
+                // An answer to a request that was not made yet would be an error to the asker.
+                stream.read(&mut [0; 1024]).await?;
+                stream.write_all(FULL).await?;
+                stream.shutdown().await?;
+                // Closing with the request unread would reset the connection before the answer is
+                // read.
+                tokio::io::copy(&mut stream.take(MAX_HEAD_BYTES as u64), &mut tokio::io::sink())
+                    .await
+            };
+            tokio::select! {
+                _ = timeout(TURNED_AWAY_WITHIN, said) => {}
+                () = kill.cancelled() => {}
+            }
+            drop(permit);
         });
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Settings,
-    accept::Acceptor,
+    accept::{Acceptor, TURNED_AWAY_AT_ONCE},
     broker::Broker,
     http::{self, App},
     identity::KeyFileError,
@@ -119,6 +119,7 @@ impl Server {
             listener,
             routes,
             room: Arc::new(Semaphore::new(most)),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
             request_within: timing.request_within,
             stop: stop.clone(),
             kill: kill.clone(),
