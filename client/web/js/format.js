@@ -53,6 +53,18 @@ export function shortName(peerId) {
 }
 
 /**
+ * The same text with random names cut short, and this page's own name replaced by "you".
+ *
+ * @param {string} text
+ * @param {string} self peer id
+ */
+export function shortenNames(text, self) {
+  return text.replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}/gi, (name) =>
+    name === self ? 'you' : shortName(name),
+  );
+}
+
+/**
  * The part of `text` that a person sees when only `max` characters fit.
  *
  * @param {string} text

@@ -12,6 +12,12 @@ if (window.location.hash !== '') {
   window.history.replaceState(null, '', window.location.pathname + window.location.search);
 }
 
+// A link to this same page, opened in this tab, changes only what stands behind the #: the browser
+// stays where it is. Loading anew does what was meant.
+window.addEventListener('hashchange', () => {
+  if (readAddress(window.location.href).token !== null) window.location.reload();
+});
+
 if (place.room === null) showLanding(place.base);
 else if (place.token === null) askForToken(place.base, place.room);
 else openRoom({ base: place.base, room: place.room, token: place.token });
@@ -38,24 +44,14 @@ function askForToken(base, room) {
   setText(byId('ask-room'), room);
   document.title = `Room ${room} · Halyard`;
   const input = /** @type {HTMLInputElement} */ (byId('ask-token'));
-  const open = (/** @type {string} */ token) => {
-    input.value = '';
-    byId('ask').hidden = true;
-    byId('main').focus();
-    openRoom({ base, room, token });
-  };
   onSubmit('ask-form', input, 'ask-error', () => {
     const read = readTokenOrLink(input.value, room);
     if ('error' in read) return read.error;
-    open(read.token);
+    input.value = '';
+    byId('ask').hidden = true;
+    byId('main').focus();
+    openRoom({ base, room, token: read.token });
     return null;
-  });
-  // The link pasted into the address bar changes only what stands behind the #.
-  window.addEventListener('hashchange', () => {
-    const { token } = readAddress(window.location.href);
-    if (token === null || byId('ask').hidden) return;
-    window.history.replaceState(null, '', window.location.pathname + window.location.search);
-    open(token);
   });
 }
 

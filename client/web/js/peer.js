@@ -100,6 +100,11 @@ export class Peer extends Emitter {
   /** @param {string} sdp */
   async accept(sdp) {
     if (this.#pc.signalingState !== 'have-local-offer') return;
+    // A worker that was started anew answers too, but knows nothing of this connection.
+    const before = this.#pc.remoteDescription;
+    if (before && fingerprint(before.sdp) !== fingerprint(sdp)) {
+      return this.#lose('the machine was started anew');
+    }
     try {
       await this.#pc.setRemoteDescription({ type: 'answer', sdp });
     } catch {
@@ -273,6 +278,11 @@ export class Peer extends Emitter {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(then, ms);
   }
+}
+
+/** Who is at the other end, for DTLS. @param {string} sdp */
+function fingerprint(sdp) {
+  return /^a=fingerprint:(.*)$/m.exec(sdp)?.[1]?.trim().toLowerCase();
 }
 
 /**

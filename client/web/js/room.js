@@ -2,13 +2,16 @@ import { CommandsView } from './commands.js';
 import { byId, setText } from './dom.js';
 import { DrivingView } from './driving.js';
 import { FilesView } from './files.js';
-import { clip } from './format.js';
+import { clip, shortenNames } from './format.js';
 import { LinkStats } from './link-stats.js';
 import { Session } from './session.js';
 import { StatusView } from './status.js';
 import { TelemetryView } from './telemetry.js';
 import { toast } from './toasts.js';
 import { VideoView } from './video.js';
+
+/** Notices whose words the page has already: who drives, and the emergency stop. */
+const SHOWN_ELSEWHERE = new Set(['lease info', 'estop error', 'estop warning']);
 
 /**
  * The room: one session, and the views that show it.
@@ -47,8 +50,9 @@ export function openRoom(place) {
   });
   session.on('track', (track) => video.show(track));
   session.on('telemetry', (values) => telemetry.take(values));
-  session.on('notice', ({ severity, message }) => {
-    const text = clip(String(message), 300);
+  session.on('notice', ({ severity, code, message }) => {
+    if (SHOWN_ELSEWHERE.has(`${code} ${severity}`)) return;
+    const text = shortenNames(clip(String(message), 300), session.self);
     const known = severity === 'error' || severity === 'warning' ? severity : 'info';
     toast(text.charAt(0).toUpperCase() + text.slice(1), known);
   });

@@ -50,6 +50,10 @@ const PROTOCOL = 1;
 /** A machine that tells its state does so many times a second. Silent for this long, the way to it
  * is broken, seconds before the browser's own checks say so. */
 const SILENCE_MS = 2_000;
+
+/** After this long without a word a connection that claims to stand is given up for a new one. */
+const GIVE_UP_MS = 12_000;
+
 const LISTEN_EVERY_MS = 500;
 
 /** @extends {Emitter<Events>} */
@@ -216,7 +220,8 @@ export class Session extends Emitter {
     this.#others.set(peer.peer_id, peer);
     this.#change({});
     // A worker that (re)appears while nothing stands is dialled at once, not after the backoff.
-    if (peer.role === 'worker' && !this.#peer?.isConnected) {
+    const stands = this.#peer?.isConnected && this.#state.phase === 'connected';
+    if (peer.role === 'worker' && !stands) {
       this.#drop();
       this.#redial.reset();
       this.#dial();
@@ -303,9 +308,12 @@ export class Session extends Emitter {
   }
 
   #listen() {
-    const silent = this.#heardAt !== null && performance.now() - this.#heardAt > SILENCE_MS;
-    if (silent && this.#state.phase === 'connected') {
+    const silentMs = this.#heardAt === null ? 0 : performance.now() - this.#heardAt;
+    if (silentMs > SILENCE_MS && this.#state.phase === 'connected') {
       this.#change({ phase: 'interrupted', reason: 'nothing is heard from the machine' });
+    }
+    if (silentMs > GIVE_UP_MS && this.#peer?.isConnected) {
+      this.#lost('nothing is heard from the machine');
     }
   }
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Backoff } from '../js/backoff.js';
 import { preferH264 } from '../js/codec.js';
 import { Emitter } from '../js/emitter.js';
-import { clip, formatBitrate, formatBytes, formatDate, formatDuration, shortName } from '../js/format.js';
+import { clip, formatBitrate, formatBytes, formatDate, formatDuration, shortName, shortenNames } from '../js/format.js';
 import { FROZEN_MS, Quality } from '../js/quality.js';
 import { Rate } from '../js/rate.js';
 import { words } from '../js/status.js';
@@ -50,6 +50,8 @@ test('numbers are written for people', () => {
   assert.equal(shortName('worker-ab12'), 'worker-ab12');
   assert.equal(shortName(null), 'somebody');
   assert.equal(clip('abcdef', 4), 'abc…');
+  const [ann, bob] = ['0d670123-1111-4222-8333-444455556666', '1e670123-1111-4222-8333-444455556666'];
+  assert.equal(shortenNames(`nothing was heard from ${ann}, ${bob} drives`, bob), 'nothing was heard from 0d670123, you drives');
   const now = new Date(2026, 5, 1, 12);
   assert.doesNotMatch(formatDate(new Date(2026, 5, 1, 9, 30).getTime(), now), /2026/);
   assert.match(formatDate(new Date(2026, 4, 31).getTime(), now), /2026/);
