@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "interop"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from programs import BIN_DIR, json_line, program
 
 RUNS = int(os.environ.get("RUNS", "5"))

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from conftest import standalone
 from existing_client import ANSWER_SECONDS, JoinLink
+from worlds import standalone
 
 
 @pytest.fixture

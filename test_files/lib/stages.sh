@@ -4,7 +4,7 @@
 # A stage is a function stage_NAME. It counts with `check` (one command, one test) or `count_junit`
 # (a test runner's own report). A stage that counts nothing has failed.
 
-STAGES=(format lint web-check clippy doc rust doctest web-unit build browser aiortc rtp)
+STAGES=(format lint web-check clippy doc rust doctest web-unit build programs browser aiortc rtp)
 
 declare -A ABOUT=(
     [format]="cargo fmt: the Rust code is formatted"
@@ -16,6 +16,7 @@ declare -A ABOUT=(
     [doctest]="the examples in the documentation"
     [web-unit]="unit tests of the page's modules under Node"
     [build]="the three programs, for the stages that follow"
+    [programs]="the command line against worker and server; 1 GiB resumed after SIGKILL"
     [browser]="Chromium joins, drives, watches, sends and fetches files"
     [aiortc]="Python aiortc joins, receives video, exchanges 64 MiB"
     [rtp]="gst-launch and ffmpeg push H.264, watched in Chromium"
@@ -112,6 +113,13 @@ run_node_tests() { # STAGE TIMEOUT_MS FILE…
     count_junit "$status" "$report"
 }
 
+run_pytest() { # STAGE FOLDER
+    local stage=$1 folder=$2 report=$OUT/$1/junit.xml status=0
+    rm -f "$report"
+    python3 -m pytest "$folder" --junitxml="$report" || status=$?
+    count_junit "$status" "$report"
+}
+
 need_programs() {
     local program
     for program in halyard halyard-server halyard-worker; do
@@ -184,6 +192,11 @@ stage_build() {
     check "halyard, halyard-server and halyard-worker" cargo build --workspace --bins
 }
 
+stage_programs() {
+    need_programs || return 1
+    run_pytest programs test_files/programs
+}
+
 stage_browser() {
     need_programs || return 1
     run_node_tests browser 180000 test_files/browser/*.test.js
@@ -192,10 +205,7 @@ stage_browser() {
 stage_aiortc() {
     need_programs || return 1
     ensure_network_address || return 1
-    local status=0 report=$OUT/aiortc/junit.xml
-    rm -f "$report"
-    python3 -m pytest test_files/interop --junitxml="$report" || status=$?
-    count_junit "$status" "$report"
+    run_pytest aiortc test_files/interop
 }
 
 stage_rtp() {

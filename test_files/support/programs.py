@@ -6,14 +6,16 @@ import os
 import re
 import signal
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN_DIR = Path(os.environ.get("TESTS_BIN_DIR", REPOSITORY / "target" / "debug"))
-OUT_DIR = Path(os.environ.get("TESTS_OUT", REPOSITORY / "test_files" / "out")) / "aiortc"
+OUT_DIR = Path(os.environ.get("TESTS_OUT", REPOSITORY / "test_files" / "out")) / "programs"
 
 START_SECONDS = 30
 STOP_SECONDS = 15
+COMMAND_SECONDS = 90
 
 
 class ProgramError(Exception):
@@ -55,6 +57,39 @@ async def stop(process: asyncio.subprocess.Process, name: str) -> None:
         raise ProgramError(f"{name} did not end within {STOP_SECONDS} s of SIGTERM") from None
     finally:
         await drained
+
+
+@dataclass
+class Ended:
+    """How a command ended, and what it said."""
+
+    status: int
+    output: str
+    errors: str
+
+    @property
+    def objects(self) -> list[dict]:
+        """Its `--json` lines."""
+        return [json.loads(line) for line in self.output.splitlines()]
+
+
+async def run(name: str, *arguments: str, environment: dict | None = None) -> Ended:
+    """Runs a program to its end."""
+    process = await asyncio.create_subprocess_exec(
+        str(BIN_DIR / name),
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+    )
+    try:
+        output, errors = await asyncio.wait_for(process.communicate(), COMMAND_SECONDS)
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    return Ended(process.returncode, output.decode(), errors.decode())
 
 
 async def logged(log: str, pattern: str) -> re.Match:
