@@ -62,17 +62,15 @@ pub(super) async fn connection(
         .with_ice_servers(config.ice_servers.iter().map(ice_server).collect())
         .with_ice_transport_policy(policy)
         .build();
-    let connection = PeerConnectionBuilder::new()
+    let builder = PeerConnectionBuilder::new()
         .with_configuration(configuration)
         .with_setting_engine(settings())
         .with_media_engine(engine)
         .with_interceptor_registry(registry)
         .with_runtime(Arc::new(runtime))
         .with_handler(Arc::new(handler))
-        .with_udp_addrs(vec![LocalAddresses])
-        .build()
-        .await?;
-    Ok(Arc::new(connection))
+        .with_udp_addrs(vec![LocalAddresses]);
+    Ok(Arc::new(Box::pin(builder.build()).await?))
 }
 
 fn settings() -> SettingEngine {

@@ -59,8 +59,7 @@ impl PeerConnectionEventHandler for Handler {
             RTCPeerConnectionState::Connected => PeerState::Connected,
             RTCPeerConnectionState::Disconnected => PeerState::Disconnected { silent_for },
             RTCPeerConnectionState::Failed => PeerState::Failed { silent_for },
-            // Reported at the very end, by the supervisor.
-            RTCPeerConnectionState::Closed => return,
+            // The end is reported by the supervisor, when nothing runs any more.
             _ => return,
         });
     }

@@ -14,21 +14,24 @@
 //! # Who waits for whom
 //!
 //! ```text
-//!  send ─▶ control queue (256) ─▶ channel, at most 128 KiB unacknowledged ─▶ network
-//!  send_chunk ─▶ bulk queue (2) ─▶ channel, at most 128 KiB unacknowledged, and at most
-//!                16 MiB beyond what the other end's consumer has taken (see `credit`)
-//!  try_send_lossy ─▶ latest 8 ─▶ channel, dropped above 16 KiB unacknowledged
+//!  send           ▶ 256 messages ▶ control, unacknowledged bytes bounded
+//!  send_chunk     ▶   2 chunks   ▶ bulk, the same, and never beyond what the other end allowed
+//!  try_send_lossy ▶   latest 8   ▶ state or drive, dropped above 16 KiB unacknowledged
 //!
-//!  network ─▶ control ─▶ events (256); when full, the control lane is not read
-//!  network ─▶ bulk ─▶ 16 MiB ─▶ recv_bulk
-//!  network ─▶ state, drive ─▶ events; dropped when full
-//!  network ─▶ video ─▶ newest 32 pictures ─▶ next_frame
+//!  control      ▶ 256 events           when full, control is not read on
+//!  bulk         ▶ 16 MiB ▶ recv_bulk   when full, the other end stops sending
+//!  state, drive ▶ events               dropped when full
+//!  video        ▶ newest 32 pictures ▶ next_frame
 //! ```
-//! The library stops reading the *whole* connection when one channel is not read, and an SCTP
-//! association has one receive window for all channels. So a file that nobody takes must be
-//! stopped at its source: each end tells the other on `control` how far it may send on `bulk`.
-//! A sender that does not know this word (a browser, an older end) is slowed by the window of the
-//! association instead, and then its own commands wait with its file.
+//! * Unacknowledged bytes are bounded by about twice what the path holds, measured on the channel
+//!   ([`window`]): enough to fill it, little enough that a command is not held up by a file.
+//! * The library stops reading the *whole* connection when one channel is not read, and all
+//!   channels share one receive window. So a file that nobody takes has to be stopped at its source:
+//!   each end tells the other on `control`, behind its greeting, how far it may send on `bulk`
+//!   ([`BulkWindow`](halyard_protocol::channel::BulkWindow)). To a sender that does not know this
+//!   word (a browser, a foreign end) nothing is lost either: it is slowed down by the shared window,
+//!   and then its own commands wait with its file.
+//! * An application that does not read its events holds up its own connection, and no other.
 
 mod build;
 mod bulk;

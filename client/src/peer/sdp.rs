@@ -17,7 +17,8 @@ pub(super) fn without_candidates_of(sdp: &str, older: &str) -> String {
 /// Whether a candidate line has an address. Browsers give names instead (`….local`) that only the
 /// local network can resolve; they try our addresses anyway.
 pub(super) fn is_resolvable(line: &str) -> bool {
-    line.split_ascii_whitespace().nth(4).is_none_or(|address| !address.ends_with(".local"))
+    let address = line.split_ascii_whitespace().nth(4).unwrap_or_default();
+    address.rsplit_once('.').is_none_or(|(_, end)| !end.eq_ignore_ascii_case("local"))
 }
 
 #[cfg(test)]

@@ -6,15 +6,18 @@ use std::{
 };
 
 use bytes::BytesMut;
-use halyard_client::peer::{PeerEvent, PeerState, VideoRole};
+use halyard_client::peer::{AccessUnit, PeerEvent, PeerState, VideoRole};
 use halyard_protocol::channel::{Lane, legacy::KEEP_ALIVE};
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpHeaderExtensionCapability, RtpCodecKind};
 use tokio::sync::mpsc;
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage},
+    media_stream::track_remote::{TrackRemote, TrackRemoteEvent},
     peer_connection::{
-        PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
-        RTCSessionDescription,
+        MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+        RTCIceGatheringState, RTCSessionDescription,
     },
+    rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit},
     runtime::TokioRuntime,
 };
 
@@ -24,30 +27,50 @@ use crate::pair::{End, config, note, number, soon};
 struct Foreign {
     connection: Arc<dyn PeerConnection>,
     gathered: mpsc::Receiver<()>,
+    tracks: mpsc::Receiver<Arc<dyn TrackRemote>>,
 }
 
-struct Gathered(mpsc::Sender<()>);
+struct Handler {
+    gathered: mpsc::Sender<()>,
+    tracks: mpsc::Sender<Arc<dyn TrackRemote>>,
+}
 
 #[async_trait::async_trait]
-impl PeerConnectionEventHandler for Gathered {
+impl PeerConnectionEventHandler for Handler {
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            let _ = self.0.try_send(());
+            let _ = self.gathered.try_send(());
         }
     }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        let _ = self.tracks.try_send(track);
+    }
+}
+
+const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
+/// What a browser offers: many codecs, VP8 first.
+fn engine() -> MediaEngine {
+    let mut engine = MediaEngine::default();
+    engine.register_default_codecs().unwrap();
+    let extension = RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY.to_owned() };
+    engine.register_header_extension(extension, RtpCodecKind::Video, None).unwrap();
+    engine
 }
 
 impl Foreign {
     async fn new() -> Self {
-        let (tell, gathered) = mpsc::channel(1);
-        let connection = PeerConnectionBuilder::new()
+        let (tell_gathered, gathered) = mpsc::channel(1);
+        let (tell_track, tracks) = mpsc::channel(1);
+        let handler = Handler { gathered: tell_gathered, tracks: tell_track };
+        let builder = PeerConnectionBuilder::new()
             .with_runtime(Arc::new(TokioRuntime))
-            .with_handler(Arc::new(Gathered(tell)))
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            .build()
-            .await
-            .unwrap();
-        Self { connection: Arc::new(connection), gathered }
+            .with_handler(Arc::new(handler))
+            .with_media_engine(engine())
+            .with_udp_addrs(vec!["127.0.0.1:0"]);
+        let connection = Box::pin(builder.build()).await.unwrap();
+        Self { connection: Arc::new(connection), gathered, tracks }
     }
 
     /// Opens a channel before or after connecting.
@@ -118,6 +141,11 @@ async fn existing_client() -> (Foreign, Channel, End) {
     (client, channel, worker)
 }
 
+/// Bytes that begin with this number.
+fn numbered(number: u32, bytes: usize) -> BytesMut {
+    number.to_be_bytes().into_iter().cycle().take(bytes).collect()
+}
+
 async fn next_legacy(worker: &mut End) -> PeerEvent {
     worker
         .until("something on the client's channel", |event| {
@@ -155,7 +183,7 @@ async fn an_existing_client_gets_a_file_with_backpressure() {
     let peer = worker.peer.clone();
     let sending = tokio::spawn(async move {
         for n in 0..512u32 {
-            let chunk = BytesMut::from_iter(n.to_be_bytes().into_iter().cycle().take(32 * 1024));
+            let chunk = numbered(n, 32 * 1024);
             peer.send_legacy_binary(chunk).await.unwrap();
         }
     });
@@ -230,7 +258,7 @@ async fn a_sender_that_knows_no_window_loses_nothing_to_a_slow_consumer() {
     let channel = Arc::clone(&bulk.channel);
     let sending = tokio::spawn(async move {
         for n in 0..MESSAGES {
-            let chunk = BytesMut::from_iter(n.to_be_bytes().into_iter().cycle().take(60 * 1024));
+            let chunk = numbered(n, 60 * 1024);
             channel.send(chunk).await.unwrap();
         }
     });
@@ -241,4 +269,48 @@ async fn a_sender_that_knows_no_window_loses_nothing_to_a_slow_consumer() {
         let message = soon("a message", worker.peer.recv_bulk()).await.unwrap();
         assert_eq!(message[..4], n.to_be_bytes());
     }
+}
+
+#[tokio::test]
+async fn a_viewer_that_prefers_another_codec_still_gets_h264_and_no_delay() {
+    let mut worker = End::answerer(config(VideoRole::Send)).await;
+    let mut viewer = Foreign::new().await;
+    let init = RTCRtpTransceiverInit {
+        direction: RTCRtpTransceiverDirection::Recvonly,
+        ..Default::default()
+    };
+    let kind = RtpCodecKind::Video;
+    viewer.connection.add_transceiver_from_kind(kind, Some(init)).await.unwrap();
+    let _control = viewer.open("control").await;
+    viewer.connect(&worker).await;
+    worker
+        .until("a request for the first key frame", |event| {
+            (event == PeerEvent::KeyframeRequested).then_some(())
+        })
+        .await;
+    let track = worker.peer.video().unwrap();
+    let data = b"\0\0\0\x01\x67\x42\xe0\x1f\0\0\0\x01\x68\xce\0\0\0\x01\x65abc"[..].into();
+    let sending = tokio::spawn(async move {
+        let mut unit = AccessUnit { data, rtp_time: 0, is_key: true };
+        loop {
+            track.write(&unit).unwrap();
+            unit.rtp_time += 3000;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+
+    let remote = soon("a track", viewer.tracks.recv()).await.unwrap();
+    let header = loop {
+        match soon("a packet", remote.poll()).await.unwrap() {
+            TrackRemoteEvent::OnRtpPacket(packet) => break packet.header,
+            _ => {}
+        }
+    };
+    sending.abort();
+    let codec = remote.codec(header.ssrc).await.unwrap();
+    assert_eq!(codec.mime_type, "video/H264");
+    assert!(codec.sdp_fmtp_line.contains("packetization-mode=1"), "{}", codec.sdp_fmtp_line);
+    assert!(codec.sdp_fmtp_line.contains("profile-level-id=42e0"), "{}", codec.sdp_fmtp_line);
+    let no_delay = header.extensions.iter().any(|extension| extension.payload[..] == [0, 0, 0]);
+    assert!(no_delay, "{:?}", header.extensions);
 }

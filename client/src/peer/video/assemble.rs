@@ -90,13 +90,13 @@ impl Assembler {
             self.gap_since = None;
             self.next = Some(number + 1);
             if let Some(piece) = self.waiting.remove(&number) {
-                frames.extend(self.add(now, piece));
+                frames.extend(self.add(now, &piece));
             }
         }
         frames
     }
 
-    fn add(&mut self, now: Instant, piece: Piece) -> Option<VideoFrame> {
+    fn add(&mut self, now: Instant, piece: &Piece) -> Option<VideoFrame> {
         if self.picture.timestamp.is_some_and(|timestamp| timestamp != piece.timestamp) {
             // The last packet of the picture before is missing.
             self.has_gap = true;

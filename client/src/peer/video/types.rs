@@ -112,3 +112,49 @@ pub enum NotSent {
     #[error("the connection is closed")]
     Closed,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_packet_is_read_whatever_its_header_carries() {
+        // Padding, extension, two sources, marker; payload type 96.
+        let mut packet = vec![0xb2, 0x80 | 96, 0x12, 0x34, 0, 0, 0x0b, 0xb8, 1, 2, 3, 4];
+        packet.extend_from_slice(&[9; 8]);
+        packet.extend_from_slice(&[0xbe, 0xde, 0, 1, 0x10, 7, 0, 0]);
+        packet.extend_from_slice(&[0x65, 1, 2, 3]);
+        packet.extend_from_slice(&[0, 0, 3]);
+        let expected = RtpPacket {
+            sequence: 0x1234,
+            timestamp: 3000,
+            marker: true,
+            payload: Bytes::from_static(&[0x65, 1, 2, 3]),
+        };
+        assert_eq!(RtpPacket::parse(packet.into()), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_no_packet_is_refused_with_the_reason() {
+        let parse = |bytes: &[u8]| RtpPacket::parse(Bytes::copy_from_slice(bytes));
+        assert_eq!(parse(&[]), Err(RtpParseError::TooShort(0)));
+        assert_eq!(parse(&[0x80; 11]), Err(RtpParseError::TooShort(11)));
+        assert_eq!(parse(&[0x40; 20]), Err(RtpParseError::Version(1)));
+        assert_eq!(parse(&[&[0x8f][..], &[0; 30]].concat()), Err(RtpParseError::TooShort(31)));
+        assert_eq!(parse(&[&[0xa0][..], &[0; 20]].concat()), Err(RtpParseError::Padding(0)));
+        assert_eq!(parse(&[&[0xa0][..], &[9; 15]].concat()), Err(RtpParseError::Padding(9)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_read_without_panic(
+            datagram in prop::collection::vec(any::<u8>(), 0..80)
+        ) {
+            if let Ok(packet) = RtpPacket::parse(datagram.clone().into()) {
+                prop_assert!(packet.payload.len() <= datagram.len() - 12);
+            }
+        }
+    }
+}
