@@ -17,6 +17,8 @@
 //! Whatever the origin, viewers get whole access units in Annex B form: there is one path to test,
 //! and the packetizer of the peer connection cuts them to its own MTU.
 
+#![expect(clippy::cast_possible_wrap, reason = "pixels and counts are far below 2^31")]
+
 pub mod encoder;
 pub mod fanout;
 pub mod frame;

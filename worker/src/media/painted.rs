@@ -281,13 +281,13 @@ fn encode(shared: &Shared, sink: &dyn Sink, size: Size) {
         {
             encoder = None;
         }
-        let result = match encoder.take() {
-            Some(encoder) => Ok(encoder),
-            None => {
+        let result = encoder.take().map_or_else(
+            || {
                 made = begun;
                 H264Encoder::new(size, FPS as f32, bitrate)
-            }
-        };
+            },
+            Ok,
+        );
         let result = result.and_then(|mut h264| {
             let due = lock(&shared.gate).is_due(begun);
             let encoded = h264.encode(&picture, elapsed.as_millis() as u64, due)?;

@@ -36,15 +36,21 @@ impl Color {
 
     /// From sRGB, `0xRRGGBB`, by the coefficients of BT.709.
     pub const fn rgb(hex: u32) -> Self {
-        let (r, g, b) = ((hex >> 16 & 255) as i32, (hex >> 8 & 255) as i32, (hex & 255) as i32);
+        let [_, red, green, blue] = hex.to_be_bytes();
+        let (red, green, blue) = (red as i32, green as i32, blue as i32);
         // In 1/65536, rounded: limited range squeezes 255 steps into 219 (luma) and 224 (colour).
-        let y = 16 + ((11_966 * r + 40_254 * g + 4_064 * b + 32_768) >> 16);
-        let u = 128 + ((-6_596 * r - 22_189 * g + 28_784 * b + 32_768) >> 16);
-        let v = 128 + ((28_784 * r - 26_145 * g - 2_639 * b + 32_768) >> 16);
-        Self { y: y as u8, u: u as u8, v: v as u8 }
+        let luma = 11_966 * red + 40_254 * green + 4_064 * blue;
+        let blueness = -6_596 * red - 22_189 * green + 28_784 * blue;
+        let redness = 28_784 * red - 26_145 * green - 2_639 * blue;
+        Self {
+            y: (16 + ((luma + 32_768) >> 16)) as u8,
+            u: (128 + ((blueness + 32_768) >> 16)) as u8,
+            v: (128 + ((redness + 32_768) >> 16)) as u8,
+        }
     }
 
     /// Between this (at 0) and another (at 256).
+    #[must_use]
     pub fn mix(self, other: Self, share: u32) -> Self {
         Self {
             y: lerp(self.y, other.y, share),
@@ -54,6 +60,7 @@ impl Color {
     }
 
     /// Lighter or darker by a factor; the hue fades with the light.
+    #[must_use]
     pub fn lit(self, light: f32) -> Self {
         let scale = |value: u8, middle: f32, least: f32, most: f32| {
             (middle + (f32::from(value) - middle) * light).clamp(least, most) as u8

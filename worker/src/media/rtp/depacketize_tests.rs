@@ -16,7 +16,7 @@ fn fragments(nal: &[u8], size: usize) -> Vec<Bytes> {
     let pieces: Vec<_> = nal[1..].chunks(size).collect();
     let last = pieces.len() - 1;
     let fragment = |(index, piece): (usize, &&[u8])| {
-        let mut bytes = BytesMut::from(&[nal[0] & 0xE0 | 28, nal[0] & 0x1F][..]);
+        let mut bytes = BytesMut::from(&[nal[0] & 0xE0 | 0x1C, nal[0] & 0x1F][..]);
         bytes[1] |= u8::from(index == 0) << 7 | u8::from(index == last) << 6;
         bytes.extend_from_slice(piece);
         bytes.freeze()

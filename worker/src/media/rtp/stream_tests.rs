@@ -35,8 +35,8 @@ impl Link {
         self.timestamp = self.timestamp.wrapping_add(3_000);
         let mut out = Vec::new();
         for (index, nal) in nals.iter().enumerate() {
-            let marker = u8::from(index + 1 == nals.len()) << 7;
-            let mut bytes = vec![0x80, 96 | marker];
+            let marker = if index + 1 == nals.len() { 0x80 } else { 0 };
+            let mut bytes = vec![0x80, 0x60 | marker];
             bytes.extend(self.sequence.to_be_bytes());
             bytes.extend(self.timestamp.to_be_bytes());
             bytes.extend(self.ssrc.to_be_bytes());
@@ -186,7 +186,7 @@ proptest! {
         let mut link = Link::new();
         let mut packets: Vec<Bytes> = Vec::new();
         let pieces = |nal: &[u8], n: u8| -> [Vec<u8>; 2] {
-            let head = [nal[0] & 0xE0 | 28, nal[0] & 0x1F];
+            let head = [nal[0] & 0xE0 | 0x1C, nal[0] & 0x1F];
             [
                 [&[head[0], head[1] | 0x80], &nal[1..], &[n; 9][..]].concat(),
                 [&[head[0], head[1] | 0x40][..], &[n; 9][..]].concat(),
@@ -199,8 +199,8 @@ proptest! {
             let all = sets.into_iter().filter(|_| number % 20 == 0).chain([&a[..], &b[..]]);
             let all: Vec<_> = all.collect();
             for (index, nal) in all.iter().enumerate() {
-                let marker = u8::from(index + 1 == all.len()) << 7;
-                let mut bytes = vec![0x80, 96 | marker];
+                let marker = if index + 1 == all.len() { 0x80 } else { 0 };
+                let mut bytes = vec![0x80, 0x60 | marker];
                 bytes.extend((packets.len() as u16).to_be_bytes());
                 bytes.extend((u32::from(number) * 3_000 + 9).to_be_bytes());
                 bytes.extend([0, 0, 0, 7]);

@@ -12,12 +12,12 @@ use crate::media::{
 };
 
 const INK: Color = Color::WHITE;
-const DIM: Color = Color::rgb(0xC8_D2_DC);
-const PANEL: Color = Color::rgb(0x10_18_22);
-const ACCENT: Color = Color::rgb(0xFF_9A_3C);
+const DIM: Color = Color::rgb(0xC8_D2DC);
+const PANEL: Color = Color::rgb(0x10_1822);
+const ACCENT: Color = Color::rgb(0xFF_9A3C);
 /// The goal, wherever it is shown.
-pub const GOAL: Color = Color::rgb(0x2E_D5_73);
-const ALARM: Color = Color::rgb(0xE8_3B_3B);
+pub const GOAL: Color = Color::rgb(0x2E_D573);
+const ALARM: Color = Color::rgb(0xE8_3B3B);
 
 /// How much a panel covers, of 256.
 const PANEL_SHARE: u32 = 150;
@@ -85,7 +85,8 @@ impl Hud {
         self.large.draw(picture, &text, (x + 4, y + 8), INK);
         self.small.draw(picture, "m/s", (x + 114, y + 25), DIM);
         let turn = state.angular_speed.to_degrees().round() as i32;
-        self.small.draw(picture, &format!("{turn:+4}\u{b0}/s"), (x + 184, y + 25), DIM);
+        let text = if turn == 0 { "   0".to_owned() } else { format!("{turn:+4}") };
+        self.small.draw(picture, &format!("{text}\u{b0}/s"), (x + 184, y + 25), DIM);
 
         let percent = (state.battery * 100.0).ceil() as i32;
         let (bar_x, bar_y, bar) = (x + 14, y + 64, 172);

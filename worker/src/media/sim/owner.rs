@@ -159,6 +159,8 @@ async fn run(
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::float_cmp, reason = "a rover that never moved is exactly at 0")]
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

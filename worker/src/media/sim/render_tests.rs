@@ -53,13 +53,13 @@ async fn any_even_size_is_painted_and_the_luma_stays_in_the_range_of_video() {
 #[tokio::test(start_paused = true)]
 #[ignore = "prints a measurement; run it by name in release"]
 async fn how_long_a_picture_takes() {
+    const PICTURES: u64 = 300;
     let keep = std::env::var_os("HALYARD_KEEP_PICTURES").map(std::path::PathBuf::from);
     let sim = Sim::start(WorldConfig::default());
     let handle = sim.handle();
     let mut renderer = Renderer::new(handle.clone(), Size::HD);
     let mut picture = Picture::new(Size::HD);
     let (mut total, mut worst) = (Duration::ZERO, Duration::ZERO);
-    const PICTURES: u64 = 300;
     for number in 0..PICTURES {
         let turn = if number % 120 < 60 { 0.7 } else { -0.4 };
         handle.set_velocity(VelocityCommand { linear: 1.2, angular: turn });

@@ -20,10 +20,10 @@ const TILE: usize = 1_024;
 
 const LEVELS: usize = 9;
 
-const GROUND: Color = Color::rgb(0xBF_A5_7C);
-const ZENITH: Color = Color::rgb(0x4F_86_B8);
-const FAR_HILLS: Color = Color::rgb(0xB9_A9_A8);
-const NEAR_HILLS: Color = Color::rgb(0x98_88_86);
+const GROUND: Color = Color::rgb(0xBF_A57C);
+const ZENITH: Color = Color::rgb(0x4F_86B8);
+const FAR_HILLS: Color = Color::rgb(0xB9_A9A8);
+const NEAR_HILLS: Color = Color::rgb(0x98_8886);
 
 /// Steps of the bearing in a full turn of the skyline.
 const BEARINGS: usize = 4_096;
@@ -62,7 +62,7 @@ impl Scenery {
         for row in 0..horizon {
             let share = (row * 256 / horizon.max(1)) as u32;
             // Squared, so that the blue stays above and the haze near the ground.
-            let sky = ZENITH.mix(HAZE, share * share >> 8);
+            let sky = ZENITH.mix(HAZE, (share * share) >> 8);
             let over = horizon - row;
             if over > tallest {
                 fill_row(picture, row, sky);

@@ -13,7 +13,7 @@ const SUN: World = [-0.44, -0.40, 0.804];
 const SHADE: f32 = 0.58;
 
 /// What the air looks like.
-pub const HAZE: Color = Color::rgb(0xE9_D8_BE);
+pub const HAZE: Color = Color::rgb(0xE9_D8BE);
 
 /// How far one sees, in metres: there, nearly all is haze.
 const SIGHT: f32 = 34.0;
@@ -52,6 +52,7 @@ impl Look {
     }
 
     /// Another colour.
+    #[must_use]
     pub fn with(self, color: Color) -> Self {
         Self { color, ..self }
     }
@@ -75,7 +76,7 @@ impl<'a> Canvas<'a> {
         if self.place(corners) {
             let away = self.seen.iter().map(|seen| seen[2]).sum::<f32>() / self.seen.len() as f32;
             // What the haze hides of the mark shows the ground, which is hazy by itself.
-            let share = share * (256 - haze(away)) >> 8;
+            let share = (share * (256 - haze(away))) >> 8;
             polygon(self.picture, &self.points, Fill::clear(color, share));
         }
     }
@@ -207,6 +208,7 @@ impl Frame {
     }
 
     /// The same, with its origin elsewhere in its own coordinates.
+    #[must_use]
     pub fn at(self, offset: World) -> Self {
         Self { origin: self.place(offset), ..self }
     }

@@ -11,21 +11,21 @@ use super::{
 };
 use crate::media::picture::Color;
 
-const CRATES: [u32; 5] = [0x2F_7C_86, 0xB4_53_3A, 0x3C_5A_86, 0xC8_94_32, 0x6C_7B_4A];
-const BANDS: [u32; 2] = [0xE8_E4_DA, 0xD8_5A_2B];
-const WALL: Color = Color::rgb(0x9A_8C_80);
-const SHADOW: Color = Color::rgb(0x4A_3C_2E);
+const CRATES: [u32; 5] = [0x2F_7C86, 0xB4_533A, 0x3C_5A86, 0xC8_9432, 0x6C_7B4A];
+const BANDS: [u32; 2] = [0xE8_E4DA, 0xD8_5A2B];
+const WALL: Color = Color::rgb(0x9A_8C80);
+const SHADOW: Color = Color::rgb(0x4A_3C2E);
 const SHADOW_SHARE: u32 = 110;
 
-const BODY: Color = Color::rgb(0xEF_EE_EA);
-const TRIM: Color = Color::rgb(0xF0_7B_26);
-const TYRE: Color = Color::rgb(0x2C_2D_31);
-const HUB: Color = Color::rgb(0xA8_AC_B2);
-const PANEL: Color = Color::rgb(0x1E_3A_66);
-const PANEL_EDGE: Color = Color::rgb(0x5E_86_B8);
-const GLASS: Color = Color::rgb(0x18_1C_22);
-const TAIL: Color = Color::rgb(0x8E_1E_1E);
-const BRAKE: Color = Color::rgb(0xFF_3A_2E);
+const BODY: Color = Color::rgb(0xEF_EEEA);
+const TRIM: Color = Color::rgb(0xF0_7B26);
+const TYRE: Color = Color::rgb(0x2C_2D31);
+const HUB: Color = Color::rgb(0xA8_ACB2);
+const PANEL: Color = Color::rgb(0x1E_3A66);
+const PANEL_EDGE: Color = Color::rgb(0x5E_86B8);
+const GLASS: Color = Color::rgb(0x18_1C22);
+const TAIL: Color = Color::rgb(0x8E_1E1E);
+const BRAKE: Color = Color::rgb(0xFF_3A2E);
 
 /// Metres from a wall to where its top ends, outwards.
 const WALL_THICK: f32 = 0.35;

@@ -129,7 +129,7 @@ impl Default for WorldConfig {
             max_angular: 1.6,
             acceleration: 2.0,
             angular_acceleration: 6.0,
-            endurance: Duration::from_secs(2 * 60 * 60),
+            endurance: Duration::from_hours(2),
         }
     }
 }

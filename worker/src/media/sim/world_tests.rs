@@ -1,5 +1,7 @@
 //! What must hold in the simulated world, whatever is commanded.
 
+#![expect(clippy::float_cmp, reason = "zero and limits are exact here")]
+
 use proptest::prelude::*;
 
 use super::*;
@@ -110,7 +112,7 @@ fn a_machine_that_slept_wakes_up_where_it_was() {
     let mut world = open_ground();
     drive(&mut world, 1.5, 0.0, 1.0);
     let before = world.state().pose.y;
-    world.step(Duration::from_secs(3_600), VelocityCommand { linear: 1.5, angular: 0.0 });
+    world.step(Duration::from_hours(1), VelocityCommand { linear: 1.5, angular: 0.0 });
     assert!(world.state().pose.y - before < 1.0);
 }
 
