@@ -174,16 +174,13 @@ fn secret(path: &Path) -> Result<Token, CliError> {
 fn read_file(path: &Path) -> Result<File, CliError> {
     let text = read(path, "the settings file")?;
     toml::from_str(&text).map_err(|error| {
-        // Only the key and the place: the line itself may hold the token.
-        let place = error.span().map_or(String::new(), |span| {
-            let line = text[..span.start.min(text.len())].lines().count().max(1);
-            format!(" (line {line})")
-        });
-        CliError::usage(format!(
-            "the settings file {}{place}: {}; accepted are server, room, token and token_file",
-            path.display(),
-            error.message()
-        ))
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text[..start].matches('\n').count();
+        // A value of the wrong shape is told, unless it may be the secret.
+        let secret =
+            text.lines().nth(line).is_some_and(|line| line.trim_start().starts_with("token"));
+        let why = if secret { "this is no key with a text in quotes" } else { error.message() };
+        CliError::usage(format!("the settings file {} (line {}): {why}", path.display(), line + 1))
     })
 }
 
@@ -243,7 +240,7 @@ mod tests {
         let typed = Global { config: Some(config.path().into()), ..flags() };
         let error = Settings::resolve(&typed, &Environment::default()).expect_err("a typo");
         assert!(error.message.contains("roomm") && error.message.contains("line 3"), "{error}");
-        let broken = file("token = 's3cret' x\n");
+        let broken = file("room = 'x'\ntoken = s3cret\n");
         let typed = Global { config: Some(broken.path().into()), ..flags() };
         let second = Settings::resolve(&typed, &Environment::default()).expect_err("no TOML");
         for error in [error, second] {
