@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Room
+from room import Room
 
 from programs import BIN_DIR
 

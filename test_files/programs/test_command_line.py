@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Room
+from room import Room
 
 DONE, USAGE, UNREACHABLE, REFUSED, FAILED = 0, 2, 3, 4, 6
 
