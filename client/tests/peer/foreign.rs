@@ -301,9 +301,9 @@ async fn a_viewer_that_prefers_another_codec_still_gets_h264_and_no_delay() {
 
     let remote = soon("a track", viewer.tracks.recv()).await.unwrap();
     let header = loop {
-        match soon("a packet", remote.poll()).await.unwrap() {
-            TrackRemoteEvent::OnRtpPacket(packet) => break packet.header,
-            _ => {}
+        let event = soon("a packet", remote.poll()).await.unwrap();
+        if let TrackRemoteEvent::OnRtpPacket(packet) = event {
+            break packet.header;
         }
     };
     sending.abort();

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_packet_is_read_whatever_its_header_carries() {
         // Padding, extension, two sources, marker; payload type 96.
-        let mut packet = vec![0xb2, 0x80 | 96, 0x12, 0x34, 0, 0, 0x0b, 0xb8, 1, 2, 3, 4];
+        let mut packet = vec![0xb2, 0x80 | 0x60, 0x12, 0x34, 0, 0, 0x0b, 0xb8, 1, 2, 3, 4];
         packet.extend_from_slice(&[9; 8]);
         packet.extend_from_slice(&[0xbe, 0xde, 0, 1, 0x10, 7, 0, 0]);
         packet.extend_from_slice(&[0x65, 1, 2, 3]);
