@@ -1,6 +1,7 @@
 // The main job: somebody opens the link, sees the rover and drives it; others only watch.
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { launch } from './lib/browser.js';
@@ -11,13 +12,19 @@ import { outDir, standalone } from './lib/programs.js';
 let browser;
 /** @type {Awaited<ReturnType<typeof standalone>>} */
 let rover;
+/** Something to see in the panel for files. */
+const served = mkdtempSync(join(tmpdir(), 'halyard-served-'));
 before(async () => {
+  mkdirSync(join(served, 'logs'));
+  writeFileSync(join(served, 'map.tar'), Buffer.alloc(2_400_000));
+  writeFileSync(join(served, 'notes.txt'), 'The goal is behind the blue crate.\n');
   browser = await launch();
-  rover = await standalone({ log: 'driving' });
+  rover = await standalone({ log: 'driving', args: ['--files', served] });
 });
 after(async () => {
   await browser?.close();
   await rover?.program.stop();
+  rmSync(served, { recursive: true });
 });
 
 /** How far two poses are apart, in metres. */
@@ -141,7 +148,12 @@ test('screenshots in light and dark, on a phone and on a desk', async (t) => {
       await page.waitForVideo();
       await page.waitForText('hud-age', /\d ms/);
       await page.waitForText('telemetry', /m\/s/);
+      await page.waitForText('files', /notes\.txt/);
+      await page.page.keyboard.down('KeyA');
+      await page.waitForTelemetry('a rover that turns', (now) => now.angular_speed > 0.5);
+      await page.waitForText('drive-status', /You are driving/);
       await page.screenshot(name);
+      await page.page.keyboard.up('KeyA');
       const overflow = await page.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       assert.ok(overflow <= 0, `${name} scrolls sideways by ${overflow} px`);
       await page.close();
