@@ -174,6 +174,7 @@ fn of_agent(error: &AgentError) -> u8 {
         AgentError::Room(RoomError::Signal(error)) | AgentError::Lost(error) => error.is_refusal(),
         AgentError::Room(RoomError::Link(_)) => true,
         AgentError::Room(RoomError::State { .. }) => return exit::USAGE,
+        AgentError::Machine => return exit::FAILED,
     };
     if refused { exit::REFUSED } else { exit::UNREACHABLE }
 }

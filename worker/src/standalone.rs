@@ -28,7 +28,7 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 
 /// The owner's identity lives as long as the broker's key does, in practice: a robot that runs for
 /// months keeps its room.
-const IDENTITY_TTL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const IDENTITY_TTL: Duration = Duration::from_hours(365 * 24);
 
 /// Everybody has heard goodbye before the broker drains.
 const DRAIN: Duration = Duration::from_secs(2);

@@ -32,8 +32,8 @@ use halyard_protocol::{
     ids::PeerId,
     signal::{ClientMessage, IceServer, ServerMessage},
 };
-use tokio::{sync::mpsc, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use direct::{DirectAnswer, DirectAsk, DirectRefused};
 pub use fingerprint::Fingerprint;
@@ -57,7 +57,10 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
 
 /// The longest between two such tries.
-const REOPEN_AT_MOST: Duration = Duration::from_secs(60);
+const REOPEN_AT_MOST: Duration = Duration::from_mins(1);
+
+/// Between two requests for more time.
+const EXTEND_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why a worker ends without being told to.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +68,9 @@ pub enum AgentError {
     /// It never got into its room.
     #[error(transparent)]
     Room(#[from] RoomError),
+    /// What drives the machine failed; the machine was stopped. The log says why.
+    #[error("the machine's own task failed; the machine was stopped, see the log")]
+    Machine,
     /// Its place in the room is gone for good.
     #[error("the room is lost: {0}")]
     Lost(SignalError),
@@ -95,7 +101,7 @@ impl Agent {
         let first = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            first = self.plan.enter() => first?,
+            first = Box::pin(self.plan.enter()) => first?,
         };
         let mut running = Running::new(self, first, entered);
         let result = running.serve(&stop).await;
@@ -110,8 +116,12 @@ struct Running<F> {
     entered: F,
     link: Option<Link>,
     /// Getting into a new room after the old one ended.
-    opening: Option<JoinHandle<Entered>>,
-    extending: Option<JoinHandle<Option<u64>>>,
+    opening: Option<AbortOnDropHandle<Entered>>,
+    extending: Option<AbortOnDropHandle<Option<u64>>>,
+    /// Not to be asked for more time before this.
+    extend_after: Instant,
+    /// How long an extension lasts: what was asked for, or the less that was granted.
+    lifetime: Duration,
     expires_at: Option<u64>,
     own_id: PeerId,
     ice_servers: Vec<IceServer>,
@@ -128,6 +138,8 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         let (sessions, from_sessions) =
             Sessions::new(agent.shared.clone(), agent.max_sessions, agent.reports.clone());
         let mut running = Self {
+            lifetime: agent.plan.ttl,
+            extend_after: Instant::now(),
             plan: agent.plan,
             reports: agent.reports,
             entered,
@@ -153,12 +165,16 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         look_around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let fanout = self.shared.fanout.clone();
         let mut video = fanout.as_ref().map(crate::media::Fanout::events);
+        let machine = self.shared.machine.clone();
+        let machine_ended = machine.ended();
+        tokio::pin!(machine_ended);
         loop {
             tokio::select! {
                 // Stop first; then sessions, which are owed; then the broker and whoever is new.
                 biased;
 
                 () = stop.cancelled() => return Ok(()),
+                () = &mut machine_ended => return Err(AgentError::Machine),
                 Some(ended) = self.sessions.next_ended() => self.sessions.ended(ended),
                 Some(said) = self.from_sessions.recv() => self.said(said),
                 event = Link::next(&mut self.link) => self.signal(event)?,
@@ -171,10 +187,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 }
                 Some(extended) = joined(&mut self.extending) => {
                     self.extending = None;
-                    if let Ok(Some(expires_at)) = extended {
-                        self.expires_at = Some(expires_at);
-                        self.reports.tell(Report::RoomExtended { expires_at });
-                    }
+                    self.extended(extended.ok().flatten());
                 }
                 ask = received(&mut self.direct) => match ask {
                     Some(ask) => self.direct_ask(ask),
@@ -235,7 +248,8 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         }
         tracing::warn!(%error, "the room is over, making a new one; sessions go on");
         self.reports.tell(Report::SignalingLost { reason: error.to_string() });
-        self.opening = Some(tokio::spawn(reopen(self.plan.clone())));
+        let opening = tokio::spawn(reopen(self.plan.clone()));
+        self.opening = Some(AbortOnDropHandle::new(opening));
         Ok(())
     }
 
@@ -360,13 +374,12 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     /// A third of the room's life before its end, more is asked for.
     fn extend_room(&mut self) {
         let (Some(link), Some(expires_at)) = (&self.link, self.expires_at) else { return };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let left = Duration::from_secs(expires_at).saturating_sub(now);
-        if !link.held.ours || self.extending.is_some() || left > self.plan.ttl / 3 {
+        let waits = self.extending.is_some() || Instant::now() < self.extend_after;
+        if !link.held.ours || waits || left(expires_at) > self.lifetime / 3 {
             return;
         }
         let (held, ttl, server) = (link.held.clone(), self.plan.ttl, self.plan.server.clone());
-        self.extending = Some(tokio::spawn(async move {
+        let extending = tokio::spawn(async move {
             if !held.identity.is_fresh(SystemTime::now()) {
                 tracing::warn!("the room cannot be extended: its owner's identity has run out");
                 return None;
@@ -379,20 +392,21 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                     None
                 }
             }
-        }));
+        });
+        self.extending = Some(AbortOnDropHandle::new(extending));
+    }
+
+    fn extended(&mut self, expires_at: Option<u64>) {
+        self.extend_after = Instant::now() + EXTEND_AGAIN;
+        if let Some(expires_at) = expires_at {
+            self.expires_at = Some(expires_at);
+            self.lifetime = self.plan.ttl.min(left(expires_at));
+            self.reports.tell(Report::RoomExtended { expires_at });
+        }
     }
 
     /// Sessions first, so that their goodbyes go over live connections; then the room.
     async fn goodbye(mut self) {
-        for task in [
-            self.opening.take().map(|t| t.abort_handle()),
-            self.extending.take().map(|t| t.abort_handle()),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            task.abort();
-        }
         let from_sessions = &mut self.from_sessions;
         let closing = async {
             tokio::select! {
@@ -411,11 +425,17 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     }
 }
 
+/// Until this second since 1970.
+fn left(expires_at: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(expires_at).saturating_sub(now)
+}
+
 /// Tries until there is a room.
 async fn reopen(plan: Plan) -> Entered {
     let mut wait = REOPEN_AFTER;
     loop {
-        match plan.enter().await {
+        match Box::pin(plan.enter()).await {
             Ok(entered) => return entered,
             Err(error) => tracing::warn!(%error, ?wait, "no new room yet"),
         }
@@ -425,7 +445,9 @@ async fn reopen(plan: Plan) -> Entered {
 }
 
 /// The task's result; never while there is none.
-async fn joined<T>(task: &mut Option<JoinHandle<T>>) -> Option<Result<T, tokio::task::JoinError>> {
+async fn joined<T>(
+    task: &mut Option<AbortOnDropHandle<T>>,
+) -> Option<Result<T, tokio::task::JoinError>> {
     match task {
         Some(task) => Some(task.await),
         None => std::future::pending().await,

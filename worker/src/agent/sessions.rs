@@ -43,8 +43,9 @@ struct Entry {
     access: Access,
     inbox: mpsc::Sender<ToSession>,
     fingerprint: Fingerprint,
-    stop: CancellationToken,
+    dismissed: CancellationToken,
     replaced: CancellationToken,
+    task: tokio::task::Id,
     /// It came without a broker.
     direct: bool,
     /// And waits for its answer.
@@ -134,7 +135,7 @@ impl Sessions {
         reply: Option<oneshot::Sender<Result<DirectAnswer, DirectRefused>>>,
     ) {
         self.last_number += 1;
-        let (stop, replaced) = (self.stop.child_token(), CancellationToken::new());
+        let (dismissed, replaced) = (CancellationToken::new(), CancellationToken::new());
         let direct = reply.is_some();
         let (peer, access) = (asker.peer.clone(), asker.access);
         tracing::info!(%peer, %access, direct, "session");
@@ -146,17 +147,18 @@ impl Sessions {
             ice_servers,
             gather_wait: direct.then_some(DIRECT_GATHER),
             out: self.out.clone(),
-            stop: stop.clone(),
+            stop: self.stop.clone(),
+            dismissed: dismissed.clone(),
             replaced: replaced.clone(),
         });
         let inbox = session.inbox.clone();
         // A fresh queue has room.
         let _ = inbox.try_send(ToSession::Offer(sdp));
-        self.tasks.spawn(session.run());
+        let task = self.tasks.spawn(session.run()).id();
         let number = self.last_number;
         self.peers.insert(
             peer,
-            Entry { number, access, inbox, fingerprint, stop, replaced, direct, reply },
+            Entry { number, access, inbox, fingerprint, dismissed, replaced, task, direct, reply },
         );
     }
 
@@ -172,7 +174,7 @@ impl Sessions {
     /// Ends a peer's session with a goodbye.
     pub(super) fn end(&self, peer: &PeerId) {
         if let Some(entry) = self.peers.get(peer) {
-            entry.stop.cancel();
+            entry.dismissed.cancel();
         }
     }
 
@@ -198,6 +200,8 @@ impl Sessions {
         };
         if let Some(reply) = entry.reply.take() {
             let _ = reply.send(Err(DirectRefused::BadOffer(reason.to_owned())));
+            // It is on its way out: no candidate is for it.
+            entry.inbox = mpsc::channel(1).0;
         }
         true
     }
@@ -208,7 +212,8 @@ impl Sessions {
         peer: Option<PeerId>,
         candidate: Candidate,
     ) -> Result<(), DirectRefused> {
-        let mut direct = self.peers.iter().filter(|(_, entry)| entry.direct).map(|(id, _)| id);
+        let live = |entry: &Entry| entry.direct && !entry.inbox.is_closed();
+        let mut direct = self.peers.iter().filter(|(_, entry)| live(entry)).map(|(id, _)| id);
         let peer = match peer {
             Some(peer) => direct.find(|id| **id == peer),
             None => match (direct.next(), direct.next()) {
@@ -248,10 +253,18 @@ impl Sessions {
                     self.reports.tell(Report::PeerDisconnected { peer_id: peer, reason });
                 }
             }
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(error) => tracing::error!(%error, "a session was cut off"),
-            },
+            // One peer's session must not take the others down. What it drove has stopped.
+            Err(error) => {
+                tracing::error!(%error, "a session ended badly");
+                let task = error.id();
+                let peer =
+                    self.peers.iter().find(|(_, e)| e.task == task).map(|(id, _)| id.clone());
+                if let Some(peer_id) = peer {
+                    self.peers.remove(&peer_id);
+                    let reason = "internal error".to_owned();
+                    self.reports.tell(Report::PeerDisconnected { peer_id, reason });
+                }
+            }
         }
     }
 

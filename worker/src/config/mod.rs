@@ -164,7 +164,7 @@ fn plain_url(text: &str) -> Option<Url> {
 
 /// At least a minute: a shorter room could end between two extensions.
 fn ttl(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text).ok().filter(|ttl| *ttl >= Duration::from_secs(60))
+    humantime::parse_duration(text).ok().filter(|ttl| *ttl >= Duration::from_mins(1))
 }
 
 #[cfg(test)]

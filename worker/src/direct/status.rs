@@ -13,7 +13,8 @@ use crate::{media::Fanout, session::Shared};
 /// The answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
-    status: &'static str,
+    #[serde(rename = "status")]
+    word: &'static str,
     version: &'static str,
     uptime_seconds: u64,
     room_id: Option<RoomId>,
@@ -37,7 +38,7 @@ pub(super) fn status(shared: &Shared, room_id: Option<RoomId>, started: Instant)
     let standing = shared.machine.standing().borrow().clone();
     let speed = shared.machine.telemetry().borrow().state.speed;
     Status {
-        status: "ok",
+        word: "ok",
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: started.elapsed().as_secs(),
         room_id,

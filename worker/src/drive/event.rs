@@ -9,6 +9,10 @@ use halyard_protocol::{
 
 use super::Velocity;
 
+/// The `code` of the notice that somebody else drives now. (`CONTROL_LEASE` says the same to
+/// programs.)
+pub const LEASE_CHANGED: &str = "lease_changed";
+
 /// A rule of the gate. Its word is the `code` of the notice and stands in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
@@ -135,7 +139,9 @@ impl Event {
     /// alone.
     pub fn notice(&self) -> Option<Notice> {
         let (severity, message) = match self {
-            Self::Lease { holder, change, .. } => (Severity::Info, lease_words(holder, *change)),
+            Self::Lease { holder, change, .. } => {
+                (Severity::Info, lease_words(holder.as_ref(), *change))
+            }
             Self::Estop { latched: true, by } => (
                 Severity::Error,
                 format!("emergency stop, pressed by {by}; an operator can clear it"),
@@ -163,11 +169,16 @@ impl Event {
                 ),
             ),
         };
-        Some(Notice { severity, code: self.rule().as_str().to_owned(), message })
+        // A program that asked for the lease reads `lease` as its refusal.
+        let code = match self {
+            Self::Lease { .. } => LEASE_CHANGED,
+            _ => self.rule().as_str(),
+        };
+        Some(Notice { severity, code: code.to_owned(), message })
     }
 }
 
-fn lease_words(holder: &Option<PeerId>, change: LeaseChange) -> String {
+fn lease_words(holder: Option<&PeerId>, change: LeaseChange) -> String {
     match (holder, change) {
         (Some(holder), LeaseChange::Taken) => format!("{holder} took over and drives now"),
         (Some(holder), _) => format!("{holder} drives now"),

@@ -15,7 +15,7 @@ mod lease;
 mod refusals;
 mod velocity;
 
-pub use event::{Event, LeaseChange, Rule};
+pub use event::{Event, LEASE_CHANGED, LeaseChange, Rule};
 pub use gate::{Gate, Input, Step};
 pub use lease::{Lease, LeaseRefused};
 pub use velocity::{Limits, Velocity};

@@ -190,9 +190,21 @@ impl MachineHandle {
         let _ = self.urgent.send(Ask::Gate(asker, Input::Estop(action))).await;
     }
 
-    /// The peer left or its connection is lost: what it drove stops. Before everything else.
-    pub async fn left(&self, asker: Asker) {
-        let _ = self.urgent.send(Ask::Gate(asker, Input::Left)).await;
+    /// The peer left or its connection is lost: what it drove stops. Before everything else, and
+    /// without waiting, so that it can be said on any way out.
+    pub fn left(&self, asker: Asker) {
+        if let Err(mpsc::error::TrySendError::Full(_)) =
+            self.urgent.try_send(Ask::Gate(asker, Input::Left))
+        {
+            // The watchdog stops the machine all the same; only the lease stays taken.
+            tracing::error!("the machine did not hear that a peer left: it has too much to do");
+        }
+    }
+
+    /// Waits until the machine's task has ended.
+    pub async fn ended(&self) {
+        let mut standing = self.standing.clone();
+        while standing.changed().await.is_ok() {}
     }
 
     /// Gives a command. The answer comes by itself; dropping it does not call the command off.

@@ -22,7 +22,7 @@ use super::{
     ledger::{Known, Ledger},
 };
 use crate::{
-    drive::{Event, Gate, Input, Limits},
+    drive::{Event, Gate, Input, Limits, Velocity},
     driver::{Action, Driver},
 };
 
@@ -39,14 +39,14 @@ const MOST_COMMANDS: usize = 16;
 const MOST_WAITERS: usize = 8;
 
 /// No command of a machine takes longer than this; what does has hung.
-const COMMAND_TIME: Duration = Duration::from_secs(60);
+const COMMAND_TIME: Duration = Duration::from_mins(1);
 
 /// Longest id and name of a command that are looked at, in bytes.
 const MOST_WORD_BYTES: usize = 128;
 
 pub(super) struct Task {
     gate: Gate,
-    driver: Box<dyn Driver>,
+    driver: Hands,
     drivable: bool,
     actions: Vec<Action>,
     ledger: Ledger,
@@ -60,6 +60,22 @@ pub(super) struct Task {
     told: u64,
 }
 
+/// The driver. Whatever the way out, a panic among them, the machine stands still afterwards.
+struct Hands(Box<dyn Driver>);
+
+impl Hands {
+    fn halt(&mut self) {
+        self.0.set_velocity(Velocity::ZERO);
+        self.0.stop();
+    }
+}
+
+impl Drop for Hands {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
 impl Task {
     pub(super) fn new(
         driver: Box<dyn Driver>,
@@ -69,10 +85,10 @@ impl Task {
     ) -> Self {
         let limits = driver.limits();
         Self {
-            gate: Gate::new(limits.unwrap_or_else(Limits::default)),
+            gate: Gate::new(limits.unwrap_or_default()),
             drivable: limits.is_some(),
             actions: driver.actions(),
-            driver,
+            driver: Hands(driver),
             ledger: Ledger::default(),
             running: JoinSet::new(),
             waiting: HashMap::new(),
@@ -109,10 +125,9 @@ impl Task {
                 Some(ask) = asks.recv() => self.ask(ask),
             }
         }
-        self.driver.set_velocity(crate::drive::Velocity::ZERO);
-        self.driver.stop();
+        self.driver.halt();
         self.running.shutdown().await;
-        tracing::info!(driver = self.driver.name(), "the machine stands still");
+        tracing::info!(driver = self.driver.0.name(), "the machine stands still");
     }
 
     fn ask(&mut self, ask: Ask) {
@@ -134,7 +149,7 @@ impl Task {
             events.iter().any(|event| matches!(event, Event::Estop { latched: true, .. }));
         if pressed {
             // The hardware first, the words after.
-            self.driver.stop();
+            self.driver.0.stop();
             self.epoch.cancel();
             self.epoch = CancellationToken::new();
             self.turn();
@@ -144,9 +159,9 @@ impl Task {
 
     fn turn(&mut self) {
         let step = self.gate.step(Instant::now());
-        self.driver.set_velocity(step.velocity);
+        self.driver.0.set_velocity(step.velocity);
         if step.halt {
-            self.driver.stop();
+            self.driver.0.stop();
         }
         self.publish(step.events);
     }
@@ -157,7 +172,7 @@ impl Task {
         self.telemetry.send_replace(Telemetry {
             seq: self.told,
             time_ms: time.as_millis() as u64,
-            state: self.driver.state(),
+            state: self.driver.0.state(),
             estop: self.gate.latched().is_some(),
             driver: self.gate.lease().holder().cloned(),
         });
@@ -267,7 +282,7 @@ impl Task {
     fn start(&mut self, peer: PeerId, command: Command, moves: bool) {
         tracing::info!(%peer, id = %command.id, name = %command.name, "command");
         // A driver that panics loses its command, not its asker's patience.
-        let work = self.driver.command(&command.name, command.args);
+        let work = self.driver.0.command(&command.name, command.args);
         let work = std::panic::AssertUnwindSafe(work).catch_unwind();
         let epoch = self.epoch.clone();
         self.running.spawn(async move {

@@ -9,10 +9,7 @@ use halyard_protocol::{
 use serde_json::{Value, json};
 
 use super::{super::Machine, *};
-use crate::{
-    drive::Velocity,
-    driver::{CommandError, CommandFuture, DriverState},
-};
+use crate::driver::{CommandError, CommandFuture, DriverState};
 
 /// What the driver was told, newest last.
 #[derive(Debug, Default)]

@@ -39,7 +39,7 @@ const INBOX: usize = 128;
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection that was lost may be mended by a new offer for this long.
-pub const MEND_WITHIN: Duration = Duration::from_secs(60);
+pub const MEND_WITHIN: Duration = Duration::from_mins(1);
 
 /// What all sessions of a worker share.
 #[derive(Clone)]
@@ -118,8 +118,10 @@ pub struct Start {
     pub gather_wait: Option<Duration>,
     /// To the agent.
     pub out: mpsc::Sender<FromSession>,
-    /// Ends it with a goodbye.
+    /// Ends it with a goodbye: the worker is stopping.
     pub stop: CancellationToken,
+    /// Ends it with a goodbye: the peer has left the room, or its rights are others now.
+    pub dismissed: CancellationToken,
     /// Ends it without one: the same peer is back on another connection.
     pub replaced: CancellationToken,
 }

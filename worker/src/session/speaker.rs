@@ -55,7 +55,8 @@ impl Speaker {
     }
 
     /// Waits until everything was handed to the lane, for at most this long.
-    pub(super) async fn finish(mut self, within: std::time::Duration) {
+    /// Nothing can be said afterwards.
+    pub(super) async fn finish(&mut self, within: std::time::Duration) {
         let (unused, _) = mpsc::channel(1);
         self.queue = unused;
         let _ = tokio::time::timeout(within, &mut self.task).await;

@@ -81,6 +81,8 @@ impl Task {
 enum End {
     #[error("the worker is stopping")]
     Stopped,
+    #[error("the room does not have you with these rights any more; join again")]
+    Dismissed,
     #[error("the peer came back on another connection")]
     Replaced,
     #[error("the peer left: {0}")]
@@ -155,6 +157,7 @@ impl Live {
         events: &mut mpsc::Receiver<PeerEvent>,
     ) -> End {
         let (stop, replaced) = (self.start.stop.clone(), self.start.replaced.clone());
+        let dismissed = self.start.dismissed.clone();
         loop {
             let give_up_at = self.give_up_at;
             let result = tokio::select! {
@@ -164,6 +167,7 @@ impl Live {
 
                 () = replaced.cancelled() => Err(End::Replaced),
                 () = stop.cancelled() => Err(End::Stopped),
+                () = dismissed.cancelled() => Err(End::Dismissed),
                 event = events.recv() => match event {
                     Some(event) => self.event(event).await,
                     None => Err(End::Closed),
@@ -182,11 +186,13 @@ impl Live {
                     );
                     Ok(())
                 }
-                () = sleep_until(give_up_at) => match self.was_connected {
-                    true => Err(End::Lost),
-                    false => Err(End::NeverConnected),
-                },
-                Ok(()) = self.telemetry.changed() => self.tell_telemetry(),
+                () = sleep_until(give_up_at) => {
+                    Err(if self.was_connected { End::Lost } else { End::NeverConnected })
+                }
+                Ok(()) = self.telemetry.changed() => {
+                    self.tell_telemetry();
+                    Ok(())
+                }
             };
             if let Err(end) = result {
                 return end;
@@ -196,9 +202,7 @@ impl Live {
 
     /// Whatever the way out: first the machine stops, then words, then the connection.
     async fn end(mut self, end: &End, mut events: mpsc::Receiver<PeerEvent>) {
-        if !self.start.replaced.is_cancelled() {
-            self.start.shared.machine.left(self.start.asker.clone()).await;
-        }
+        self.leave_machine();
         self.pump = None;
         self.bulk.abort();
         // Events that nobody takes would hold up the connection's own goodbye.
@@ -206,7 +210,7 @@ impl Live {
         if let Some(legacy) = self.legacy.take() {
             legacy.close().await;
         }
-        let polite = matches!(end, End::Stopped | End::Replaced);
+        let polite = matches!(end, End::Stopped | End::Dismissed | End::Replaced);
         if polite && self.greeted {
             let _ = self.say(Message::Bye(Bye { reason: end.to_string() }));
         }
@@ -216,6 +220,13 @@ impl Live {
         self.speaker.finish(GOODBYE).await;
         self.peer.close().await;
         drain.abort();
+    }
+
+    /// What the peer drove stops; but not what the same peer drives on its next connection.
+    fn leave_machine(&self) {
+        if !self.start.replaced.is_cancelled() {
+            self.start.shared.machine.left(self.start.asker.clone());
+        }
     }
 
     fn say(&self, message: Message) -> Result<(), End> {
@@ -309,7 +320,7 @@ impl Live {
             }
             PeerState::Disconnected { .. } | PeerState::Failed { .. } => {
                 // It may be mended, but who cannot be heard does not drive.
-                self.start.shared.machine.left(self.start.asker.clone()).await;
+                self.leave_machine();
                 if self.give_up_at.is_none() {
                     self.give_up_at = Some(tokio::time::Instant::now() + MEND_WITHIN);
                 }
@@ -383,7 +394,7 @@ impl Live {
         }
     }
 
-    fn tell_telemetry(&mut self) -> Result<(), End> {
+    fn tell_telemetry(&mut self) {
         let telemetry = self.telemetry.borrow_and_update().to_value();
         if self.greeted
             && let Err(error) =
@@ -391,7 +402,6 @@ impl Live {
         {
             tracing::trace!(%error, "telemetry");
         }
-        Ok(())
     }
 
     async fn heard(&mut self, lane: Lane, text: &str) -> Result<(), End> {
@@ -465,6 +475,13 @@ impl Live {
     async fn out(&self, said: FromSession) {
         // The agent ends its sessions before itself, so a closed queue is the end anyway.
         let _ = self.start.out.send(said).await;
+    }
+}
+
+/// Also when the session panics.
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.leave_machine();
     }
 }
 

@@ -4,6 +4,8 @@
 //! the program itself. Nothing sleeps in the hope that something has happened: every step waits
 //! for its event, with a time-out.
 
+#![expect(unreachable_pub, reason = "the modules of a test program are nobody else's")]
+
 mod access;
 mod direct;
 mod driving;
