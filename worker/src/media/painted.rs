@@ -24,7 +24,7 @@ use super::{
     keyframes::{KeyframeGate, KeyframeReason},
     picture::{Picture, Size},
     slot::Slot,
-    source::{Sink, Source, SourceError, SourceEvent, SourceStats},
+    source::{Alarm, Sink, Source, SourceError, SourceEvent, SourceStats},
     strip,
 };
 
@@ -133,11 +133,16 @@ impl Source for PaintedSource {
             warn!("{SLOW_WARNING}");
         }
         let (make, size, shared) = (self.make.clone(), self.size, self.shared.clone());
+        let alarm = Alarm(sink.clone());
         let paint = spawn(format!("{}-paint", self.name), move || {
+            let _alarm = alarm;
             paint(&shared, &mut *make(size), size);
         });
         let (size, shared) = (self.size, self.shared.clone());
-        let encode = spawn(format!("{}-encode", self.name), move || encode(&shared, &*sink, size));
+        let alarm = Alarm(sink);
+        let encode = spawn(format!("{}-encode", self.name), move || {
+            encode(&shared, &*alarm.0, size);
+        });
         // Both handles are kept before either error is looked at, so that stopping finds them.
         let mut threads = lock(&self.threads);
         let mut failed = None;

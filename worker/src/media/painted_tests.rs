@@ -138,6 +138,34 @@ fn a_new_bitrate_is_followed_without_an_end_of_the_stream() {
     source.stop();
 }
 
+/// Paints three pictures.
+struct Fails(u32);
+
+impl Painter for Fails {
+    fn paint(&mut self, _: &mut Picture, _: Stamp) {
+        self.0 += 1;
+        assert!(self.0 < 3, "this painter fails on purpose");
+    }
+}
+
+#[tokio::test]
+async fn a_painter_that_fails_is_told_and_comes_up_again_at_the_end() {
+    let source = PaintedSource::sized("fails", SMALL, |_| Box::new(Fails(0)));
+    let fanout = Fanout::start(Box::new(source)).unwrap();
+    let mut events = fanout.events();
+    let viewer = fanout.subscribe();
+    let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+    assert!(
+        matches!(&event, SourceEvent::Lost { reason } if reason.contains("fault")),
+        "{event:?}"
+    );
+    assert!(fanout.trouble().is_some());
+    let stopping = fanout.clone();
+    let stopped = tokio::spawn(async move { stopping.stop().await }).await;
+    assert!(stopped.unwrap_err().is_panic());
+    drop(viewer);
+}
+
 async fn next(viewer: &mut Subscription) -> EncodedFrame {
     tokio::time::timeout(PATIENCE, viewer.next()).await.unwrap().unwrap()
 }

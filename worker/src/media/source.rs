@@ -54,6 +54,20 @@ pub trait Sink: Send + Sync {
     fn event(&self, event: SourceEvent);
 }
 
+/// Held by a source's thread: tells people when the thread dies of a bug, where otherwise the picture
+/// would just stand still. The panic itself comes up again in [`Source::stop`].
+pub(super) struct Alarm(pub(super) Arc<dyn Sink>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "The picture ended because of a fault in the worker; its log says more. \
+                          Start the worker again.";
+            self.0.event(SourceEvent::Lost { reason: reason.to_owned() });
+        }
+    }
+}
+
 /// Something happened to a source, other than a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceEvent {

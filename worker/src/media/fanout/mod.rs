@@ -47,7 +47,9 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.source.stop();
+        if !std::thread::panicking() {
+            self.source.stop();
+        }
     }
 }
 

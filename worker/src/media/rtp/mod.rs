@@ -32,7 +32,7 @@ use tracing::{debug, info};
 use self::stream::{Output, Seen, Stream, Unfit};
 use super::{
     keyframes::KeyframeReason,
-    source::{Sink, Source, SourceError, SourceEvent},
+    source::{Alarm, Sink, Source, SourceError, SourceEvent},
 };
 
 /// The name of the picture.
@@ -101,7 +101,7 @@ impl Source for RtpSource {
         shared.local.get_or_init(|| local);
         let thread = thread::Builder::new()
             .name("rtp".to_owned())
-            .spawn(move || receive(&socket, local, &shared, &*sink))
+            .spawn(move || receive(&socket, local, &shared, &*Alarm(sink).0))
             .map_err(SourceError::Thread)?;
         *lock(&self.thread) = Some(thread);
         Ok(())
