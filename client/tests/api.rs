@@ -1,5 +1,7 @@
 //! The REST client against a server that answers what each test says.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use std::time::{Duration, SystemTime};

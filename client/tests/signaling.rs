@@ -1,5 +1,7 @@
 //! The link to the broker, with the test as the broker.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use std::time::Duration;

@@ -107,12 +107,14 @@ impl ApiError {
             }
             None => (None, None),
         };
-        let message = message
-            .map(|text| text.chars().filter(|c| !c.is_control()).take(500).collect())
-            .unwrap_or_else(|| format!("the server answered with HTTP status {status}"));
-        let code = code
-            .map(|text| text.chars().filter(char::is_ascii_graphic).take(64).collect())
-            .unwrap_or_else(|| format!("HTTP_{status}"));
+        let message = match message {
+            Some(text) => text.chars().filter(|c| !c.is_control()).take(500).collect(),
+            None => format!("the server answered with HTTP status {status}"),
+        };
+        let code = match code {
+            Some(text) => text.chars().filter(char::is_ascii_graphic).take(64).collect(),
+            None => format!("HTTP_{status}"),
+        };
         Self::Refused { status, code, message }
     }
 }

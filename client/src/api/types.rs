@@ -21,7 +21,7 @@ use url::Url;
 const FRESH_MARGIN: Duration = Duration::from_secs(30);
 
 /// An identity is renewed when less than this is left of it. Brokers give an hour.
-const RENEW_AHEAD: Duration = Duration::from_secs(15 * 60);
+const RENEW_AHEAD: Duration = Duration::from_mins(15);
 
 /// Somebody, as the broker knows them. Anonymous, but the same from call to call: rooms belong to
 /// an identity.
@@ -90,6 +90,7 @@ pub struct RoomOptions {
     pub name: Option<String>,
 }
 
+#[expect(clippy::ref_option, reason = "serde asks for this shape")]
 fn as_seconds<S: serde::Serializer>(ttl: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
     ttl.map(|ttl| ttl.as_secs()).serialize(to)
 }

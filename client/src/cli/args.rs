@@ -72,7 +72,8 @@ pub(super) enum Command {
     /// Ask the machine to do something once
     #[command(override_usage = "halyard command [OPTIONS] LINK NAME [JSON]\n       \
                                 halyard command [OPTIONS] --server URL --room ID NAME [JSON]")]
-    Command(SendCommand),
+    #[command(name = "command")]
+    Ask(SendCommand),
     /// Follow the machine's state
     Telemetry(Telemetry),
     /// Drive for a while
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!(duration("2"), Ok(Duration::from_secs(2)));
         assert_eq!(duration("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
         for wrong in ["", "-1", "soon", "NaN", "1e300"] {
             assert!(duration(wrong).expect_err(wrong).contains("10m"), "{wrong}");
         }

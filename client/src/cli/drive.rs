@@ -58,9 +58,6 @@ async fn drive(session: &Session, lease: u64, args: &Drive) -> Result<(), CliErr
     let mut who = session.lease();
     while Instant::now() < until {
         tick.tick().await;
-        if let Some(error) = session.is_over() {
-            return Err(error.into());
-        }
         let held = who.borrow_and_update().as_ref().is_some_and(|state| state.you);
         if !held {
             return Err(CliError::new(

@@ -117,8 +117,29 @@ impl From<&SignalError> for CliError {
             error if error.is_refusal() => Exit::Refused,
             _ => Exit::Unreachable,
         };
-        Self::new(exit, error.code(), error.to_string())
+        let code = error.code();
+        let message = match advice(&code) {
+            Some(advice) => format!("{error}; {advice}"),
+            None => error.to_string(),
+        };
+        Self::new(exit, code, message)
     }
+}
+
+/// What helps when the broker says no: its own words are few, because existing clients read them.
+fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "INVALID_TOKEN" => {
+            "use the whole link with what stands behind #, or ask the room's owner for a new one"
+        }
+        "ROOM_NOT_FOUND" => {
+            "it was closed, or its time was over, or the link is another server's: ask for a new \
+             link"
+        }
+        "ROOM_EXPIRED" => "its time is over: ask the room's owner for a new link",
+        "REPLACED" => "one program at a time can use an identity",
+        _ => return None,
+    })
 }
 
 impl From<SessionError> for CliError {
@@ -214,6 +235,7 @@ mod tests {
             retry_after: None,
         });
         assert_eq!((wrong.exit, wrong.code.as_str()), (Exit::Refused, "INVALID_TOKEN"));
+        assert!(wrong.message.starts_with("Invalid token; use the whole link"), "{wrong}");
         let refused =
             ApiError::Refused { status: 403, code: "FORBIDDEN".into(), message: "no".into() };
         assert_eq!(CliError::from(SessionError::from(refused)).exit, Exit::Refused);

@@ -38,11 +38,13 @@ pub(super) async fn run(context: &Context<'_>, mut args: Get) -> Result<(), CliE
                         .map_err(|error| CliError::usage(error.to_string()))?,
                 };
                 let mut progress =
-                    FileProgress::new(*context.output, Direction::Incoming, path.file_name());
+                    FileProgress::new(context.output, Direction::Incoming, path.file_name());
                 let finished = session
                     .get_file(path, Arc::clone(&store) as _, &name, |step| progress.step(step))
                     .await?;
-                progress.done(finished, &dir.join(name.as_str()).display().to_string())?;
+                let at = dir.join(name.as_str());
+                let at = at.strip_prefix(".").unwrap_or(&at);
+                progress.done(finished, &at.display().to_string())?;
             }
             Ok(())
         })

@@ -1,6 +1,6 @@
 //! `halyard join`: who is here and what the worker offers.
 
-use halyard_protocol::channel::{Hello, VideoInfo};
+use halyard_protocol::channel::{Hello, Severity, VideoInfo};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -32,15 +32,12 @@ pub(super) async fn run(context: &Context<'_>, mut args: Join) -> Result<(), Cli
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Err(session.ended().await.into()),
                 }
-                if let Some(error) = session.is_over() {
-                    return Err(error.into());
-                }
             }
         })
         .await
 }
 
-fn show(output: &Output, room: &str, session: &Session, hello: &Hello) -> Result<(), CliError> {
+fn show(output: Output, room: &str, session: &Session, hello: &Hello) -> Result<(), CliError> {
     let peers = session.peers();
     let access = hello.your_access.unwrap_or(session.access());
     output.object(&json!({
@@ -106,7 +103,7 @@ fn show(output: &Output, room: &str, session: &Session, hello: &Hello) -> Result
     Ok(())
 }
 
-fn table<const N: usize>(output: &Output, rows: &[[String; N]]) -> Result<(), CliError> {
+fn table<const N: usize>(output: Output, rows: &[[String; N]]) -> Result<(), CliError> {
     for line in columns(rows) {
         output.line(format!("  {line}"))?;
     }
@@ -122,7 +119,7 @@ fn picture(video: &VideoInfo) -> String {
     format!("{} ({}{size}{rate})", printable(&video.name), printable(&video.codec))
 }
 
-fn happened(output: &Output, event: &SessionEvent) -> Result<(), CliError> {
+fn happened(output: Output, event: &SessionEvent) -> Result<(), CliError> {
     let (object, words): (Value, String) = match event {
         SessionEvent::PeerJoined(peer) => (
             json!({ "event": "peer_joined", "peer": peer }),
@@ -153,8 +150,11 @@ fn happened(output: &Output, event: &SessionEvent) -> Result<(), CliError> {
         SessionEvent::Notice(notice) => (
             json!({ "event": "notice", "severity": notice.severity, "code": notice.code,
                 "message": notice.message }),
-            // People read it on stderr already.
-            String::new(),
+            // Louder ones are read on stderr already.
+            match notice.severity {
+                Severity::Info => printable(&notice.message),
+                _ => String::new(),
+            },
         ),
         _ => return Ok(()),
     };

@@ -50,10 +50,10 @@ pub fn main() -> ExitCode {
             return output.failed(&CliError::new(Exit::Failed, "RUNTIME", words)).into();
         }
     };
-    runtime.block_on(run(cli, &output)).into()
+    runtime.block_on(run(cli, output)).into()
 }
 
-async fn run(cli: Cli, output: &Output) -> Exit {
+async fn run(cli: Cli, output: Output) -> Exit {
     let stop = CancellationToken::new();
     let interrupted = tokio::spawn(stop_on_signal(stop.clone()));
     let result = match Settings::resolve(&cli.global, &Environment::of_this_process()) {
@@ -73,7 +73,7 @@ async fn run(cli: Cli, output: &Output) -> Exit {
 async fn dispatch(
     command: Command,
     settings: Settings,
-    output: &Output,
+    output: Output,
     stop: &CancellationToken,
 ) -> Result<(), CliError> {
     let context = session::Context { settings, output, stop };
@@ -82,7 +82,7 @@ async fn dispatch(
         Command::Send(args) => send::run(&context, args).await,
         Command::Get(args) => get::run(&context, args).await,
         Command::Ls(args) => list::run(&context, args).await,
-        Command::Command(args) => command::run(&context, args).await,
+        Command::Ask(args) => command::run(&context, args).await,
         Command::Telemetry(args) => telemetry::run(&context, args).await,
         Command::Drive(args) => drive::run(&context, args).await,
         Command::Room(args) => room::run(&context, args.command).await,

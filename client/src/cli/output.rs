@@ -57,12 +57,14 @@ impl Output {
     }
 
     /// One line on stdout for both, as it is.
+    #[expect(clippy::unused_self, reason = "whoever has an output may write to it")]
     pub(super) fn raw(self, line: &str) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
         wrote(writeln!(out, "{line}").and_then(|()| out.flush()))
     }
 
     /// A remark beside the results, on stderr.
+    #[expect(clippy::unused_self, reason = "whoever has an output may write beside it")]
     pub(super) fn note(self, words: impl AsRef<str>) {
         // Nobody reading remarks is no reason to stop.
         let _ = writeln!(anstream::stderr(), "{FAINT}{}{FAINT:#}", words.as_ref());

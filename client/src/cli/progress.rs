@@ -15,6 +15,9 @@ use crate::transfer::{Direction, Finished, Progress};
 /// Programs hear of progress this often.
 const FOR_PROGRAMS: Duration = Duration::from_millis(500);
 
+/// Shorter than this, the connection's own latency is most of what was measured.
+const MEASURABLE: Duration = Duration::from_millis(50);
+
 /// One file's progress.
 pub(super) struct FileProgress {
     output: Output,
@@ -85,17 +88,19 @@ impl FileProgress {
             Direction::Outgoing => "sent",
             Direction::Incoming => "got",
         };
+        // Of a file that took no time, the speed says nothing.
+        let rate =
+            if took < MEASURABLE { String::new() } else { format!(" ({}/s)", bytes(rate as u64)) };
         let resumed = if finished.resumed_at > 0 {
             format!(", {} were there already", bytes(finished.resumed_at))
         } else {
             String::new()
         };
         self.output.line(format!(
-            "{GOOD}{verb}{GOOD:#}  {}  {} in {} ({}/s{resumed})",
+            "{GOOD}{verb}{GOOD:#}  {}  {} in {}{rate}{resumed}",
             printable(at),
             bytes(finished.size),
             words::short(took),
-            bytes(rate as u64),
         ))
     }
 }

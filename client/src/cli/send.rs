@@ -20,7 +20,7 @@ pub(super) async fn run(context: &Context<'_>, mut args: Send) -> Result<(), Cli
         .in_session(link, options, async |session| {
             for (path, name) in &files {
                 let mut progress =
-                    FileProgress::new(*context.output, Direction::Outgoing, name.file_name());
+                    FileProgress::new(context.output, Direction::Outgoing, name.file_name());
                 let finished = session.send_file(path, name, |step| progress.step(step)).await?;
                 progress.done(finished, name.as_str())?;
             }

@@ -1,8 +1,11 @@
 //! What all commands that join a room share.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    convert::Infallible,
+    time::{Duration, SystemTime},
+};
 
-use halyard_protocol::link::JoinLink;
+use halyard_protocol::{channel::Severity, link::JoinLink};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +20,7 @@ use crate::session::{Session, SessionEvent, SessionOptions};
 /// Everything a command has to do with.
 pub(super) struct Context<'a> {
     pub(super) settings: Settings,
-    pub(super) output: &'a Output,
+    pub(super) output: Output,
     pub(super) stop: &'a CancellationToken,
 }
 
@@ -71,8 +74,11 @@ impl Context<'_> {
             work(&session).await
         };
         let result = tokio::select! {
+            // The command's own words for the end of the session go before ours.
+            biased;
             result = self.unless_stopped(done) => result,
-            () = self.tell(&session) => Err(CliError::interrupted()),
+            error = session.ended() => Err(error.into()),
+            never = self.tell(&session) => match never {},
         };
         session.close().await;
         result
@@ -90,8 +96,8 @@ impl Context<'_> {
         }
     }
 
-    /// Tells people what happens beside their command. Ends with the session only.
-    async fn tell(&self, session: &Session) {
+    /// Tells people what happens beside their command.
+    async fn tell(&self, session: &Session) -> Infallible {
         let mut events = session.events();
         loop {
             match events.recv().await {
@@ -119,7 +125,9 @@ fn remark(event: &SessionEvent) -> Option<String> {
             format!("the server does not let us back in: {}", printable(reason))
         }
         SessionEvent::Bye { reason } => format!("the worker said goodbye: {}", printable(reason)),
-        SessionEvent::Notice(notice) => format!("worker: {}", printable(&notice.message)),
+        SessionEvent::Notice(notice) if notice.severity != Severity::Info => {
+            format!("worker: {}", printable(&notice.message))
+        }
         _ => return None,
     })
 }

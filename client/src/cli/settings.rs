@@ -57,6 +57,7 @@ impl Environment {
 /// The file's keys. Another key stops the start.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "these are the keys that users type")]
 struct File {
     server: Option<String>,
     room: Option<String>,

@@ -53,10 +53,7 @@ async fn follow(
     while count.is_none_or(|count| told < count) {
         let report = match events.recv().await {
             Ok(SessionEvent::Telemetry(report)) => report,
-            Ok(_) => match session.is_over() {
-                Some(error) => return Err(error.into()),
-                None => continue,
-            },
+            Ok(_) => continue,
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "the output is read too slowly, reports were left out");
                 continue;

@@ -16,6 +16,7 @@ pub(super) fn short(time: Duration) -> String {
     let seconds = time.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
+        (0, 0, 0) if seconds < 1 => format!("{}ms", time.as_millis()),
         (0, 0, 0) if seconds < 10 => format!("{:.1}s", time.as_secs_f32()),
         (0, 0, 0) => format!("{seconds}s"),
         (0, 0, minutes) => format!("{minutes}m {}s", seconds % 60),
@@ -30,8 +31,9 @@ mod tests {
 
     #[test]
     fn times_show_their_two_largest_units() {
-        let words = [1.25, 59.0, 61.0, 7260.0, 90_000.0].map(|s| short(Duration::from_secs_f64(s)));
-        assert_eq!(words, ["1.2s", "59s", "1m 1s", "2h 1m", "1d 1h"]);
+        let words =
+            [0.25, 1.25, 59.0, 61.0, 7260.0, 90_000.0].map(|s| short(Duration::from_secs_f64(s)));
+        assert_eq!(words, ["250ms", "1.2s", "59s", "1m 1s", "2h 1m", "1d 1h"]);
     }
 
     #[test]

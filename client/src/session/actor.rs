@@ -78,6 +78,8 @@ pub(super) struct Actor {
     connection: Option<Connection>,
     was_connected: bool,
     last: String,
+    /// Why the signaling socket is away, while it is.
+    signal_lost: Option<String>,
     /// The signaling link ended for good, but the peer connection lives on.
     signal_ended: Option<SignalError>,
     closing: JoinSet<()>,
@@ -112,6 +114,7 @@ impl Actor {
             connection: None,
             was_connected: false,
             last: "nothing was heard from it".into(),
+            signal_lost: None,
             signal_ended: None,
             closing: JoinSet::new(),
             stop,
@@ -170,10 +173,12 @@ impl Actor {
         match event {
             Some(SignalEvent::Message(message)) => self.message(message).await,
             Some(SignalEvent::Reconnected(registered)) => {
+                self.signal_lost = None;
                 self.shared.tell(SessionEvent::SignalBack);
                 self.registered(&registered, true).await
             }
             Some(SignalEvent::Lost { reason, retry_in }) => {
+                self.signal_lost = Some(reason.clone());
                 self.shared.tell(SessionEvent::SignalLost { reason, retry_in });
                 self.feed(Input::SignalDown).await
             }
@@ -487,6 +492,10 @@ impl Actor {
     }
 
     fn given_up(&self, why: GiveUp) -> SessionError {
+        // Without the broker nobody can be found: that is what to mend first.
+        if let Some(reason) = &self.signal_lost {
+            return SignalError::Lost { reason: reason.clone() }.into();
+        }
         match (why, self.room.worker()) {
             (GiveUp::NoConnection, Some(worker)) => SessionError::NoConnection {
                 worker: worker.clone(),

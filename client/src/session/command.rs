@@ -44,12 +44,11 @@ impl Session {
                     args: args.clone(),
                     deadline_ms: left.map(|left| left.as_millis() as u64),
                 });
-                match link.peer.send(Lane::Control, &message).await {
-                    Err(error @ PeerError::TooLarge { .. }) => {
-                        return Err(CommandError::TooLarge(Arc::new(error)));
-                    }
-                    // A connection that broke meanwhile is replaced: say it again there.
-                    Ok(()) | Err(_) => {}
+                // Any other error is a connection that broke: it is said again on the next one.
+                if let Err(error @ PeerError::TooLarge { .. }) =
+                    link.peer.send(Lane::Control, &message).await
+                {
+                    return Err(CommandError::TooLarge(Arc::new(error)));
                 }
                 tokio::select! {
                     biased;

@@ -165,11 +165,6 @@ impl Session {
         Some(peer.stats().await)
     }
 
-    /// Why the session can go on no more, once that is so.
-    pub fn is_over(&self) -> Option<SessionError> {
-        self.shared.ended.borrow().clone()
-    }
-
     /// Waits until the session can go on no more, and says why.
     pub async fn ended(&self) -> SessionError {
         let mut ended = self.shared.ended.subscribe();

@@ -32,7 +32,7 @@ impl Default for SessionOptions {
             identity: None,
             worker: None,
             worker_wait: Duration::from_secs(20),
-            connection_wait: Duration::from_secs(60),
+            connection_wait: Duration::from_mins(1),
         }
     }
 }

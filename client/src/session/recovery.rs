@@ -45,7 +45,7 @@ impl Default for Patience {
             grace: Duration::from_millis(500),
             restart: Duration::from_secs(8),
             worker: Duration::from_secs(20),
-            outage: Duration::from_secs(60),
+            outage: Duration::from_mins(1),
         }
     }
 }

@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    fn registered(peers: Vec<PeerInfo>) -> Registered {
+    fn registered(peers: &[PeerInfo]) -> Registered {
         let list: Vec<_> = peers.iter().map(|peer| peer.peer_id.clone()).collect();
         serde_json::from_value(serde_json::json!({
             "room_id": "r", "token": null, "peer_id": "me", "admin_peer_id": null,
@@ -168,7 +168,7 @@ mod tests {
     fn the_first_worker_in_the_room_is_chosen() {
         let mut room = Room::new(None);
         assert_eq!(
-            room.registered(&registered(vec![peer("a", PeerRole::Client, 1.0)])),
+            room.registered(&registered(&[peer("a", PeerRole::Client, 1.0)])),
             Change::None
         );
         assert_eq!(room.joined(peer("w1", PeerRole::Worker, 2.0)), Change::Came);
@@ -189,12 +189,12 @@ mod tests {
     #[test]
     fn after_a_reconnect_only_a_new_registration_of_the_worker_counts() {
         let mut room = Room::new(None);
-        room.registered(&registered(vec![peer("w", PeerRole::Worker, 2.0)]));
-        let same = registered(vec![peer("w", PeerRole::Worker, 2.0)]);
+        room.registered(&registered(&[peer("w", PeerRole::Worker, 2.0)]));
+        let same = registered(&[peer("w", PeerRole::Worker, 2.0)]);
         assert_eq!(room.registered(&same), Change::None);
-        let anew = registered(vec![peer("w", PeerRole::Worker, 9.0)]);
+        let anew = registered(&[peer("w", PeerRole::Worker, 9.0)]);
         assert_eq!(room.registered(&anew), Change::Came);
-        assert_eq!(room.registered(&registered(Vec::new())), Change::Left);
+        assert_eq!(room.registered(&registered(&[])), Change::Left);
         assert_eq!(room.registered(&anew), Change::Came);
     }
 

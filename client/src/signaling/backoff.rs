@@ -117,7 +117,7 @@ mod tests {
             for (chance, later, connects) in tries {
                 now += Duration::from_secs(later);
                 let ceiling = backoff.ceiling();
-                let worked = backoff.up_since.is_some_and(|up| now - up >= policy.steady);
+                let worked = backoff.up_since.is_some_and(|up| now.saturating_sub(up) >= policy.steady);
                 let wait = backoff.failed(now, chance);
                 let allowed = if worked { policy.first } else { ceiling };
                 prop_assert!(wait <= allowed);

@@ -24,7 +24,7 @@ pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 const TRIES_ABROAD: u32 = 3;
 
 /// How often it is looked at whether the identity runs out soon.
-pub(super) const RENEW_EVERY: Duration = Duration::from_secs(120);
+pub(super) const RENEW_EVERY: Duration = Duration::from_mins(2);
 
 /// A registered socket, and what was said before the registration.
 pub(super) struct Connected {
@@ -94,22 +94,16 @@ impl Dialer {
     /// old place where it may still be there.
     pub(super) async fn connect(&mut self) -> Result<Connected, SignalError> {
         let result = self.connect_here().await;
-        match &result {
-            Ok(connected) => {
+        if let Ok(connected) = &result {
+            self.failed_here = 0;
+            let token = connected.registered.resume_token.clone();
+            self.resume = token.map(|token| Resume { token, lost: None });
+        } else {
+            self.failed_here += 1;
+            if self.failed_here >= TRIES_ABROAD && self.present != self.config.server {
+                tracing::info!(server = %self.config.server, "back to the first address");
+                self.present = self.config.server.clone();
                 self.failed_here = 0;
-                self.resume = connected
-                    .registered
-                    .resume_token
-                    .clone()
-                    .map(|token| Resume { token, lost: None });
-            }
-            Err(_) => {
-                self.failed_here += 1;
-                if self.failed_here >= TRIES_ABROAD && self.present != self.config.server {
-                    tracing::info!(server = %self.config.server, "back to the first address");
-                    self.present = self.config.server.clone();
-                    self.failed_here = 0;
-                }
             }
         }
         result

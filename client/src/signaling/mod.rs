@@ -82,7 +82,8 @@ impl Signaling {
         config: SignalConfig,
     ) -> Result<(Self, Registered, mpsc::Receiver<SignalEvent>), SignalError> {
         let mut dialer = dial::Dialer::new(config)?;
-        let connected = dialer.connect().await?;
+        // TLS and HTTP make this future large, and it is needed once.
+        let connected = Box::pin(dialer.connect()).await?;
         let registered = connected.registered.clone();
         let (outgoing, to_send) = mpsc::channel(OUTGOING);
         let (events, happened) = mpsc::channel(EVENTS);

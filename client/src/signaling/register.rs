@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::SignalError;
 
 /// The longest wait that a broker can ask for.
-const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(300);
+const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// What may come before the answer; more is no broker of ours.
 const BEFORE: usize = 16;

@@ -235,7 +235,7 @@ impl Link {
             self.events.push(SignalEvent::Lost { reason, retry_in });
             let tried = async {
                 tokio::time::sleep(retry_in).await;
-                self.dialer.connect().await
+                Box::pin(self.dialer.connect()).await
             };
             let result = tokio::select! {
                 biased;

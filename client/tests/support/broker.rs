@@ -111,8 +111,8 @@ pub fn quick() -> Timing {
         dial: Duration::from_secs(5),
         register: Duration::from_secs(5),
         write: Duration::from_secs(5),
-        ping_after: Duration::from_secs(60),
-        dead_after: Duration::from_secs(120),
+        ping_after: Duration::from_mins(1),
+        dead_after: Duration::from_mins(2),
         backoff: BackoffPolicy {
             first: Duration::from_millis(5),
             most: Duration::from_millis(20),

@@ -12,8 +12,6 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The result, or a failed test that says what did not happen.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("this did not happen in time: {what}"),
-    }
+    let in_time = tokio::time::timeout(PATIENCE, future).await;
+    in_time.unwrap_or_else(|_| panic!("this did not happen in time: {what}"))
 }
