@@ -74,10 +74,13 @@ async fn main() -> Result<ExitCode> {
     let argument = std::env::args().nth(1);
     if argument.as_deref() == Some("serve") {
         raise_limit(65_000).or_else(|_| raise_limit(1024))?;
-        let mut settings = halyard_server::Settings::default();
-        settings.listen = "127.0.0.1:0".parse()?;
-        settings.limits.max_connections = 60_000;
-        settings.limits.max_rooms_per_identity = 10_000;
+        let limits = halyard_server::settings::Limits {
+            max_connections: 60_000,
+            max_rooms_per_identity: 10_000,
+            ..Default::default()
+        };
+        let listen = "127.0.0.1:0".parse()?;
+        let settings = halyard_server::Settings { listen, limits, ..Default::default() };
         let server = halyard_server::Server::bind(settings).await?;
         println!("{}", server.local_addr());
         server.run(tokio_util::sync::CancellationToken::new()).await?;

@@ -74,7 +74,7 @@ mod tests {
             turn: Some(TurnSettings {
                 urls: vec!["turn:t:3478".into()],
                 secret: Token::new("north"),
-                ttl: Duration::from_secs(600),
+                ttl: Duration::from_mins(10),
             }),
             ..Settings::default()
         };

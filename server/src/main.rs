@@ -41,16 +41,16 @@ fn main() -> ExitCode {
     if let Err(error) = logging::start(format == "json") {
         return refused(&error);
     }
-    serve(settings)
+    serve(&settings)
 }
 
 #[tokio::main]
-async fn serve(settings: Settings) -> ExitCode {
+async fn serve(settings: &Settings) -> ExitCode {
     let server = match Server::bind(settings.clone()).await {
         Ok(server) => server,
         Err(error) => return refused(&error),
     };
-    announce(&server, &settings);
+    announce(&server, settings);
     let stop = CancellationToken::new();
     let signals = match Signals::new() {
         Ok(signals) => signals,

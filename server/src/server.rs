@@ -20,7 +20,7 @@ use crate::{
 /// How often rooms are looked at: the grain of expiry and of the resume window.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the store is swept.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 /// Rooms forgotten in one transaction, so that no other waits long for its turn.
 const SWEPT_AT_ONCE: usize = 500;
 /// Connections at a time on the second address: a few probes.

@@ -85,9 +85,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Runs until the peer leaves, the broker closes it, or `stop` fires. Always says goodbye.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let end = self.run_inner(&stop).await;
+    /// Runs until the peer leaves, the broker closes it, or `stop` fires, and says goodbye; `kill`
+    /// ends even that. `held` is let go when the socket is.
+    pub async fn run(mut self, stop: CancellationToken, kill: CancellationToken, held: impl Send) {
+        tokio::select! {
+            biased;
+
+            () = kill.cancelled() => {}
+            () = self.run_and_leave(&stop) => {}
+        }
+        drop(held);
+    }
+
+    async fn run_and_leave(&mut self, stop: &CancellationToken) {
+        let end = self.run_inner(stop).await;
         if let Some(seat) = self.seat.take() {
             tracing::info!(room = %seat.room(), peer = %seat.peer(), ?end, "a peer is gone");
             match end {
@@ -190,12 +201,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(Said::Register) => Box::pin(self.register(text)).await,
             Ok(said) => match &self.seat {
                 Some(seat) => seat.say(said),
-                None => {
-                    if matches!(said, Said::Ping) {
-                        self.outbox.put_welcome(Text::from_static(r#"{"type":"pong"}"#));
-                    }
+                None if matches!(said, Said::Ping) => {
+                    self.outbox.put_welcome(Text::from_static(r#"{"type":"pong"}"#));
                     Ok(())
                 }
+                None => Ok(()),
             },
             Err(refusal) => Err(refusal),
         };

@@ -31,7 +31,7 @@ pub(super) async fn room(headers: HeaderMap) -> Response {
 /// The page itself.
 pub(super) async fn index(headers: &HeaderMap) -> Response {
     match Assets::get("index.html") {
-        Some(file) => answer("index.html", &file, headers),
+        Some(file) => answer(&file, headers),
         None => not_found().await.into_response(),
     }
 }
@@ -47,12 +47,12 @@ pub(super) async fn asset(request: Request) -> Response {
         Some(_) if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             method_not_allowed().await.into_response()
         }
-        Some(file) => answer(path, &file, request.headers()),
+        Some(file) => answer(&file, request.headers()),
     }
 }
 
-fn answer(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
-    let is_page = path.ends_with(".html");
+fn answer(file: &EmbeddedFile, headers: &HeaderMap) -> Response {
+    let is_page = file.metadata.mimetype() == "text/html";
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&file.metadata.sha256_hash()[..18]));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let unchanged =
@@ -98,9 +98,10 @@ fn content_type(mime: &str) -> HeaderValue {
 fn policy(headers: &HeaderMap) -> HeaderValue {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b));
-    let sockets = match plain && !host.is_empty() {
-        true => format!(" ws://{host} wss://{host}"),
-        false => String::new(),
+    let sockets = if plain && !host.is_empty() {
+        format!(" ws://{host} wss://{host}")
+    } else {
+        String::new()
     };
     let text = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; \

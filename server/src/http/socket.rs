@@ -63,35 +63,29 @@ pub(super) async fn socket(State(app): State<App>, mut request: Request) -> Resp
     };
     let permit = request.extensions().get::<Permit>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
-    let task = {
-        let app = app.clone();
-        async move {
-            let Ok(upgraded) = upgrade.await else {
-                tracing::debug!("a socket was gone before it was upgraded");
-                return;
-            };
-            let run = run(upgraded, &app);
-            tokio::select! {
-                () = run => {}
-                () = app.kill.cancelled() => {}
-            }
-            drop(permit);
-        }
-    };
-    app.tasks.spawn(task);
+    app.clone().tasks.spawn(async move {
+        let Ok(upgraded) = upgrade.await else {
+            tracing::debug!("a socket was gone before it was upgraded");
+            return;
+        };
+        start(upgraded, app, permit).await;
+    });
     response
 }
 
-async fn run(upgraded: Upgraded, app: &App) {
+/// Starts the socket's own task. That one lives as long as the socket, so it has nothing of the
+/// upgrade in it.
+async fn start(upgraded: Upgraded, app: App, permit: Option<Permit>) {
     let broker = app.broker.clone();
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
             let first = parts.read_buf.to_vec();
-            Connection::new(parts.io.into_inner(), first, broker).await.run(app.stop.clone()).await;
+            let connection = Connection::new(parts.io.into_inner(), first, broker).await;
+            app.tasks.spawn(connection.run(app.stop, app.kill, permit));
         }
         Err(upgraded) => {
-            let stream = TokioIo::new(upgraded);
-            Connection::new(stream, Vec::new(), broker).await.run(app.stop.clone()).await;
+            let connection = Connection::new(TokioIo::new(upgraded), Vec::new(), broker).await;
+            app.tasks.spawn(connection.run(app.stop, app.kill, permit));
         }
     }
 }

@@ -139,7 +139,7 @@ impl IdentityProvider for EmbeddedIdentity {
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn provider() -> EmbeddedIdentity {
         EmbeddedIdentity::in_memory(HOUR).expect("a key")

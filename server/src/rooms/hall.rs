@@ -6,10 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -48,7 +45,6 @@ impl LiveRoom {
 pub struct Hall {
     rooms: Mutex<HashMap<RoomId, Arc<LiveRoom>>>,
     limits: RoomLimits,
-    relayed: AtomicU64,
 }
 
 /// A peer's place in a room, held by its socket's task. Dropping it is losing the socket; a peer
@@ -66,7 +62,7 @@ pub struct Seat {
 impl Hall {
     /// An empty hall.
     pub fn new(limits: RoomLimits) -> Arc<Self> {
-        Arc::new(Self { rooms: Mutex::new(HashMap::new()), limits, relayed: AtomicU64::new(0) })
+        Arc::new(Self { rooms: Mutex::new(HashMap::new()), limits })
     }
 
     fn rooms(&self) -> MutexGuard<'_, HashMap<RoomId, Arc<LiveRoom>>> {
@@ -213,16 +209,6 @@ impl Hall {
             }
         }
     }
-
-    /// Rooms that somebody is in.
-    pub fn room_count(&self) -> usize {
-        self.rooms().len()
-    }
-
-    /// Frames handled since the start.
-    pub fn relayed(&self) -> u64 {
-        self.relayed.load(Ordering::Relaxed)
-    }
 }
 
 impl Seat {
@@ -243,7 +229,6 @@ impl Seat {
 
     /// Says something in the room.
     pub fn say(&self, said: Said) -> Result<(), Refusal> {
-        self.hall.relayed.fetch_add(1, Ordering::Relaxed);
         self.room.lock().room.said(&self.peer, self.session, said)
     }
 

@@ -130,16 +130,15 @@ impl<M: Mailbox> Room<M> {
         let metadata_bytes = self.room_for(join)?;
         let same_socket =
             self.members.get(&join.peer).filter(|there| join.again == Some(there.session));
-        let (session, connected_at) = match same_socket {
-            Some(there) => (there.session, there.connected_at),
-            None => {
-                if let Some(old) = self.take_out(&join.peer)
-                    && let Some(mailbox) = old.mailbox()
-                {
-                    mailbox.close(CloseCode::Replaced);
-                }
-                (self.next_session(), now.wall.as_secs_f64())
+        let (session, connected_at) = if let Some(there) = same_socket {
+            (there.session, there.connected_at)
+        } else {
+            if let Some(old) = self.take_out(&join.peer)
+                && let Some(mailbox) = old.mailbox()
+            {
+                mailbox.close(CloseCode::Replaced);
             }
+            (self.next_session(), now.wall.as_secs_f64())
         };
         let member = Member {
             identity: join.identity.clone(),

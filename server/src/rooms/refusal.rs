@@ -11,8 +11,12 @@ use super::Text;
 /// A refusal with its words: ours (`code`, `message`), and where existing clients read something
 /// else, that too.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Refusal(Box<Words>);
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename = "error")]
-pub struct Refusal {
+struct Words {
     #[serde(flatten)]
     said: ServerError,
     /// The original answered a bad identity with this field alone.
@@ -34,32 +38,35 @@ pub(super) fn echo(text: &str) -> String {
 impl Refusal {
     /// A refusal in these words.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { said: ServerError::new(code, message), error: None, target_peer_id: None }
+        Self(Box::new(Words {
+            said: ServerError::new(code, message),
+            error: None,
+            target_peer_id: None,
+        }))
     }
 
     /// Names the peer that could not be reached, where what was asked for can be a name at all.
     pub(super) fn about(mut self, target: &str) -> Self {
-        self.said.target = PeerId::new(target).ok();
+        self.0.said.target = PeerId::new(target).ok();
         self
     }
 
     /// The original's `reason` where it was not the message.
     pub(super) fn reason(mut self, reason: &str) -> Self {
-        reason.clone_into(&mut self.said.reason);
+        reason.clone_into(&mut self.0.said.reason);
         self
     }
 
     pub(super) fn target_peer_id(mut self, target: &str) -> Self {
-        self.target_peer_id = Some(echo(target));
+        self.0.target_peer_id = Some(echo(target));
         self
     }
 
     /// The identity token was not believed.
     pub fn bad_identity(why: &str) -> Self {
-        Self {
-            error: Some("Invalid token"),
-            ..Self::new(ErrorCode::InvalidIdentity, format!("Invalid token: {why}"))
-        }
+        let mut refusal = Self::new(ErrorCode::InvalidIdentity, format!("Invalid token: {why}"));
+        refusal.0.error = Some("Invalid token");
+        refusal
     }
 
     /// Fields that the message must have are not there.
@@ -69,12 +76,12 @@ impl Refusal {
 
     /// What kind of refusal it is.
     pub fn code(&self) -> ErrorCode {
-        self.said.code.unwrap_or(ErrorCode::Other)
+        self.0.said.code.unwrap_or(ErrorCode::Other)
     }
 
     /// The words for people.
     pub fn message(&self) -> &str {
-        &self.said.message
+        &self.0.said.message
     }
 
     /// The frame.

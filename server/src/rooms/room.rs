@@ -237,13 +237,13 @@ impl<M: Mailbox> Room<M> {
         metadata: Metadata,
     ) -> Result<(), Refusal> {
         if let Some(of) = of.filter(|of| *of != peer.as_str()) {
-            return Err(match self.members.contains_key(of) {
-                true => Refusal::new(
-                    ErrorCode::Forbidden,
-                    format!("Only {of} may say what {of} is; leave peer_id out or send your own"),
-                ),
-                false => Refusal::new(ErrorCode::NotInRoom, "Peer not in any room"),
-            });
+            if !self.members.contains_key(of) {
+                return Err(Refusal::new(ErrorCode::NotInRoom, "Peer not in any room"));
+            }
+            return Err(Refusal::new(
+                ErrorCode::Forbidden,
+                format!("Only {of} may say what {of} is; leave peer_id out or send your own"),
+            ));
         }
         let Some(member) = self.members.get(peer) else { return Ok(()) };
         let mut merged = member.metadata.clone();

@@ -80,7 +80,7 @@ fn name(text: &str) -> PeerId {
 }
 
 fn start() -> Now {
-    Now { steady: Instant::now(), wall: Duration::from_secs(1_800_000_000) }
+    Now { steady: Instant::now(), wall: Duration::from_hours(500_000) }
 }
 
 fn room() -> Room<Desk> {
@@ -196,7 +196,7 @@ fn who_dropped_and_comes_back_in_time_misses_nothing_and_nobody_notices() {
     say(&mut room, &ann, &offer("bob", "not read before the drop")).expect("relayed");
     room.lost(&bob.name, bob.session, now.steady);
     say(&mut room, &ann, &offer("bob", "said meanwhile")).expect("kept");
-    room.tick((now.plus(WINDOW - Duration::from_secs(1))).steady);
+    room.tick(now.plus(WINDOW.mul_f64(0.99)).steady);
     assert!(ann.desk.read().is_empty(), "nobody is told");
     say(&mut room, &ann, &json!({ "type": "discover_peers" })).expect("answered");
     assert_eq!(ann.desk.read()[0]["peers"][0]["peer_id"], "bob", "still found");
@@ -335,7 +335,7 @@ fn metadata_is_merged_keeps_its_tags_and_is_told_to_everybody() {
         "type": "metadata_updated", "peer_id": "bob",
         "metadata": { "tags": ["bob"], "properties": { "busy": true } },
     });
-    assert_eq!(ann.desk.read(), [news.clone()]);
+    assert_eq!(ann.desk.read(), std::slice::from_ref(&news));
     assert_eq!(bob.desk.read(), [news]);
     let theirs = say(&mut room, &ann, &update).expect_err("not hers");
     assert_eq!(theirs.code(), ErrorCode::Forbidden);
@@ -387,7 +387,8 @@ fn revoked_peers_are_out_and_their_identity_stays_out() {
     let mut room = room();
     let ann = come(&mut room, wish("ann"), start()).expect("in");
     let bob = come(&mut room, wish("bob"), start()).expect("in");
-    assert_eq!(room.revoke(|peer, _| peer.as_str() == "bob"), [bob.name.clone()]);
+    let revoked = room.revoke(|peer, _| peer.as_str() == "bob");
+    assert_eq!(revoked, std::slice::from_ref(&bob.name));
     room.ban(Subject::new("bob's identity"));
     assert_eq!(bob.desk.closed(), Some(CloseCode::Revoked));
     assert_eq!(ann.desk.read().last().expect("news")["type"], "peer_left");

@@ -62,7 +62,7 @@ impl Default for Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             admin_listen: None,
             identity: IdentityKind::Embedded,
-            identity_ttl: Duration::from_secs(24 * 60 * 60),
+            identity_ttl: Duration::from_hours(24),
             store: StoreKind::Memory,
             data_dir: None,
             room_ttl: DEFAULT_ROOM_TTL,
@@ -142,7 +142,7 @@ impl Default for Limits {
             max_connections: 20_000,
             max_rooms_per_identity: 16,
             max_peers_per_room: 256,
-            max_room_ttl: Duration::from_secs(30 * 24 * 60 * 60),
+            max_room_ttl: Duration::from_hours(30 * 24),
         }
     }
 }

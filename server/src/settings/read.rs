@@ -71,13 +71,11 @@ pub enum SettingError {
 }
 
 fn meant(nearest: Option<&String>) -> String {
-    match nearest {
-        Some(word) => format!("; did you mean {word:?}?"),
-        None => {
-            let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-            format!("; known are {}", names.join(", "))
-        }
+    if let Some(word) = nearest {
+        return format!("; did you mean {word:?}?");
     }
+    let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    format!("; known are {}", names.join(", "))
 }
 
 /// Where a value was typed.
@@ -397,16 +395,14 @@ fn origins(values: &Values) -> Result<AllowedOrigins, SettingError> {
     let Some(listed) = values.all("allowed_origins", origin)? else {
         return Ok(AllowedOrigins::default());
     };
-    Ok(match listed.iter().any(|text| text == "*") {
-        true => AllowedOrigins::Any,
-        false => AllowedOrigins::Only(listed),
-    })
+    let any = listed.iter().any(|text| text == "*");
+    Ok(if any { AllowedOrigins::Any } else { AllowedOrigins::Only(listed) })
 }
 
 fn turn(values: &Values) -> Result<Option<TurnSettings>, SettingError> {
     let urls = values.all("turn_urls", |t| ice_url(t, &["turn:", "turns:"]))?;
     let secret = values.one("turn_secret", |t| (!t.is_empty()).then(|| Token::new(t)))?;
-    let ttl = values.one("turn_ttl", duration)?.unwrap_or(Duration::from_secs(12 * 60 * 60));
+    let ttl = values.one("turn_ttl", duration)?.unwrap_or(Duration::from_hours(12));
     match (urls.filter(|urls| !urls.is_empty()), secret) {
         (Some(urls), Some(secret)) => Ok(Some(TurnSettings { urls, secret, ttl })),
         (None, None) => Ok(None),
@@ -452,7 +448,7 @@ mod tests {
         let settings = read(&Typed::default()).expect("defaults");
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.store, StoreKind::Memory);
-        assert_eq!(settings.room_ttl, Duration::from_secs(7200));
+        assert_eq!(settings.room_ttl, Duration::from_hours(2));
         assert_eq!(settings.allowed_origins, AllowedOrigins::Only(vec![]));
     }
 
@@ -466,7 +462,7 @@ mod tests {
         typed.file = Some(file.path().to_owned());
         let settings = read(&typed).expect("good settings");
         assert_eq!(settings.listen.port(), 3);
-        assert_eq!(settings.room_ttl, Duration::from_secs(1800));
+        assert_eq!(settings.room_ttl, Duration::from_mins(30));
         assert_eq!(settings.limits.max_peers_per_room, 3);
     }
 

@@ -184,7 +184,7 @@ pub(crate) fn register(
     token: &str,
     person: &Person,
     name: &str,
-    more: Value,
+    more: &Value,
 ) -> Value {
     let mut message = json!({
         "type": "register", "peer_id": name, "room_id": room.id, "token": token,
@@ -228,7 +228,7 @@ impl Peer {
         more: Value,
     ) -> Value {
         name.clone_into(&mut self.name);
-        self.send(&register(room, token, person, name, more)).await;
+        self.send(&register(room, token, person, name, &more)).await;
         self.next().await
     }
 
