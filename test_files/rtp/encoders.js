@@ -1,4 +1,5 @@
-// The encoders that people already run, as they start them, with a small moving test card.
+// The encoders that people already run, as the README and docs/running.md start them, with a small
+// moving test card in the place of a camera.
 
 export const WIDTH = 640;
 export const HEIGHT = 360;
@@ -13,9 +14,10 @@ export function encoders(port) {
       'gst-launch-1.0',
       '--quiet',
       ...['videotestsrc', 'is-live=true', 'pattern=ball', '!'],
-      ...[`video/x-raw,width=${WIDTH},height=${HEIGHT},framerate=30/1`, '!'],
-      ...['x264enc', 'tune=zerolatency', 'speed-preset=ultrafast', 'key-int-max=30', 'bitrate=1500', '!'],
-      ...['rtph264pay', 'config-interval=-1', 'mtu=1200', '!'],
+      ...[`video/x-raw,format=YUY2,width=${WIDTH},height=${HEIGHT},framerate=30/1`, '!'],
+      ...['videoconvert', '!', 'video/x-raw,format=I420', '!'],
+      ...['x264enc', 'tune=zerolatency', 'key-int-max=60', '!'],
+      ...['rtph264pay', 'config-interval=-1', '!'],
       ...['udpsink', 'host=127.0.0.1', `port=${port}`],
     ],
     ffmpeg: [
@@ -23,7 +25,7 @@ export function encoders(port) {
       ...['-hide_banner', '-loglevel', 'warning', '-nostdin', '-re'],
       ...['-f', 'lavfi', '-i', `testsrc2=size=${WIDTH}x${HEIGHT}:rate=30`],
       ...['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-pix_fmt', 'yuv420p'],
-      ...['-g', '30', '-b:v', '1500k', '-f', 'rtp', `rtp://127.0.0.1:${port}?pkt_size=1200`],
+      ...['-g', '60', '-f', 'rtp', `rtp://127.0.0.1:${port}?pkt_size=1200`],
     ],
   };
 }
