@@ -158,7 +158,7 @@ stage_clippy() {
 }
 
 stage_doc() {
-    check "cargo doc" env RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
+    check "cargo doc" env RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --quiet
     check "links in the documents" python3 test_files/lib/check_links.py
 }
 
