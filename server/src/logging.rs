@@ -1,5 +1,7 @@
 //! Log lines on stderr: for people, or one JSON object each.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 /// Libraries whose finest lines have whole messages in them, tokens included. Nobody gets those,
@@ -16,6 +18,7 @@ pub(crate) fn start(json: bool) -> Result<(), ParseError> {
         Ok::<_, ParseError>(filter.add_directive(directive.parse()?))
     })?;
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     if json {
         lines.json().flatten_event(true).init();
     } else {

@@ -19,7 +19,7 @@ use super::{
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
     /// A key that does not exist.
-    #[error("{place} has the unknown key {key:?}{}", meant(.nearest.as_ref()))]
+    #[error("{key} in {place} is not a known key{}", meant(.nearest.as_ref()))]
     UnknownKey {
         /// What was typed.
         key: String,
@@ -85,6 +85,8 @@ pub enum Place {
     Flag(String),
     /// In the environment.
     Variable(String),
+    /// In the environment, under no name that is known.
+    Environment,
     /// In the configuration file.
     File(PathBuf),
 }
@@ -93,6 +95,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => write!(f, "the flag --{flag}"),
+            Self::Environment => f.write_str("the environment"),
             Self::Variable(name) => write!(f, "the variable {name}"),
             Self::File(path) => write!(f, "the file {}", path.display()),
         }
@@ -250,7 +253,7 @@ fn from_variables(
         {
             return Err(SettingError::UnknownKey {
                 key: name.clone(),
-                place: Place::Variable(name.clone()),
+                place: Place::Environment,
                 nearest: Some(word.to_owned()),
             });
         }
@@ -490,7 +493,7 @@ mod tests {
         let typed = Typed { file: Some(file.path().to_owned()), ..Typed::default() };
         let text = refusal(&typed);
         assert!(
-            text.ends_with("has the unknown key \"lisen\"; did you mean \"listen\"?"),
+            text.starts_with("lisen in the file") && text.ends_with("did you mean \"listen\"?"),
             "{text}"
         );
     }
