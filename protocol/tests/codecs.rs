@@ -384,9 +384,9 @@ fn damaged(text: &str, cut: prop::sample::Index, at: prop::sample::Index, byte: 
     }
     let at = at.index(bytes.len());
     if byte & 1 == 0 {
-        bytes[at] = byte
+        bytes[at] = byte;
     } else {
-        bytes.insert(at, byte)
+        bytes.insert(at, byte);
     }
     bytes
 }

@@ -370,9 +370,9 @@ fn golden(file: &str) -> BTreeMap<String, String> {
 }
 
 /// `said` are the names and texts of our own values; each must be pinned, and nothing else.
-fn compare(file: &str, said: Vec<(&str, String)>) -> BTreeMap<String, String> {
+fn compare(file: &str, said: &[(&str, String)]) -> BTreeMap<String, String> {
     let golden = golden(file);
-    for (name, text) in &said {
+    for (name, text) in said {
         assert_eq!(golden.get(*name), Some(text), "{file}.jsonl: {name}");
     }
     let names: Vec<_> = golden.keys().map(String::as_str).collect();
@@ -385,8 +385,8 @@ fn compare(file: &str, said: Vec<(&str, String)>) -> BTreeMap<String, String> {
 #[test]
 fn channel_messages_are_their_literal_texts() {
     let messages = channel_messages();
-    let said = messages.iter().map(|m| (channel_name(m), m.encode())).collect();
-    let golden = compare("channel", said);
+    let said: Vec<_> = messages.iter().map(|m| (channel_name(m), m.encode())).collect();
+    let golden = compare("channel", &said);
     for message in messages {
         let read = Message::decode(&golden[channel_name(&message)]).expect("a good text");
         assert_eq!(read, message);
@@ -397,8 +397,8 @@ fn channel_messages_are_their_literal_texts() {
 fn messages_to_the_broker_are_their_literal_texts() {
     let text = |message: &ClientMessage| serde_json::to_string(message).expect("it has a text");
     let messages = client_messages();
-    let said = messages.iter().map(|m| (client_name(m), text(m))).collect();
-    for (name, golden) in compare("client", said) {
+    let said: Vec<_> = messages.iter().map(|m| (client_name(m), text(m))).collect();
+    for (name, golden) in compare("client", &said) {
         let read: ClientMessage = serde_json::from_str(&golden).expect("a good text");
         assert_eq!(client_name(&read), name);
         assert_eq!(text(&read), golden);
@@ -408,8 +408,8 @@ fn messages_to_the_broker_are_their_literal_texts() {
 #[test]
 fn messages_of_the_broker_are_their_literal_texts() {
     let messages = server_messages();
-    let said = messages.iter().map(|m| (server_name(m), m.to_json())).collect();
-    for (name, golden) in compare("server", said) {
+    let said: Vec<_> = messages.iter().map(|m| (server_name(m), m.to_json())).collect();
+    for (name, golden) in compare("server", &said) {
         let read: ServerMessage = serde_json::from_str(&golden).expect("a good text");
         assert_eq!(server_name(&read), name);
         assert_eq!(read.to_json(), golden);
