@@ -22,7 +22,7 @@ use super::{
     ledger::{Known, Ledger},
 };
 use crate::{
-    drive::{Event, Gate, Input, Limits, Velocity},
+    drive::{Event, Gate, Input, Velocity},
     driver::{Action, Driver},
 };
 

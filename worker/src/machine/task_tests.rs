@@ -9,7 +9,10 @@ use halyard_protocol::{
 use serde_json::{Value, json};
 
 use super::{super::Machine, *};
-use crate::driver::{CommandError, CommandFuture, DriverState};
+use crate::{
+    drive::Limits,
+    driver::{CommandError, CommandFuture, DriverState},
+};
 
 /// What the driver was told, newest last.
 #[derive(Debug, Default)]

@@ -45,7 +45,8 @@ pub struct World {
     parts: Option<Parts>,
     stop: CancellationToken,
     agent: JoinHandle<Result<(), AgentError>>,
-    pub reports: mpsc::Receiver<Report>,
+    /// Kept open, as by somebody who reads them.
+    _reports: mpsc::Receiver<Report>,
 }
 
 impl World {
@@ -83,7 +84,7 @@ impl World {
             other => panic!("the first report is {other:?}"),
         };
         let shared = parts.shared();
-        Self { broker, room, shared, parts: Some(parts), stop, agent, reports: told }
+        Self { broker, room, shared, parts: Some(parts), stop, agent, _reports: told }
     }
 
     pub async fn operator(&self) -> Session {
