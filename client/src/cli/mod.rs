@@ -108,13 +108,14 @@ fn bad_usage(error: &clap::Error, json: bool) -> ExitCode {
 /// Logs are for people and go beside the output. Only our own crates speak below warnings: the
 /// network libraries would log every packet, and with it what is secret.
 fn log_to_stderr(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
+    // Without being asked, the libraries say nothing: what matters of it, our errors say.
+    let (others, ours) = match verbose {
+        0 => ("off", "warn"),
+        1 => ("error", "info"),
+        2 => ("error", "debug"),
+        _ => ("warn", "trace"),
     };
-    let filter = format!("error,halyard_client={level},halyard_protocol={level}");
+    let filter = format!("{others},halyard_client={ours},halyard_protocol={ours}");
     let _ = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_writer(std::io::stderr)

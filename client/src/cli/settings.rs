@@ -23,6 +23,9 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 pub(super) struct Settings {
     pub(super) server: Option<Url>,
     pub(super) room: Option<RoomId>,
+    /// `--token`: wins over the link's.
+    pub(super) typed_token: Option<Token>,
+    /// From variables or the file: for a link that carries none.
     pub(super) token: Option<Token>,
     pub(super) wait: Option<Duration>,
     /// Where identities are kept; `None` without a home.
@@ -96,7 +99,8 @@ impl Settings {
         Ok(Self {
             server,
             room,
-            token: token(flags, environment, file)?,
+            typed_token: flags.token.as_deref().map(Token::new),
+            token: token(environment, file)?,
             wait: flags.wait,
             state_dir: state_home.map(|home| home.join("halyard")),
         })
@@ -125,9 +129,11 @@ impl Settings {
                 ));
             }
         };
-        // A token that was set on purpose wins over the link's.
-        Ok(match &self.token {
-            Some(token) => link.with_token(token.clone()),
+        // What was typed wins over what was set once, and `--token` is the more deliberate of both.
+        let from_link = link.token().cloned();
+        let token = self.typed_token.clone().or(from_link).or_else(|| self.token.clone());
+        Ok(match token {
+            Some(token) => link.with_token(token),
             None => link,
         })
     }
@@ -139,10 +145,7 @@ fn pick<'a, const N: usize>(
     sources.into_iter().find_map(|(from, value)| Some((from, value?)))
 }
 
-fn token(flags: &Global, environment: &Environment, file: File) -> Result<Option<Token>, CliError> {
-    if let Some(token) = &flags.token {
-        return Ok(Some(Token::new(token.as_str())));
-    }
+fn token(environment: &Environment, file: File) -> Result<Option<Token>, CliError> {
     match (environment.get("HALYARD_TOKEN"), environment.get("HALYARD_TOKEN_FILE")) {
         (Some(_), Some(_)) => {
             return Err(CliError::usage(
@@ -232,7 +235,8 @@ mod tests {
         let settings = Settings::resolve(&typed, &environment).expect("fine");
         assert_eq!(settings.server.as_ref().map(Url::as_str), Some("http://c/"));
         assert_eq!(settings.room.as_ref().map(RoomId::as_str), Some("b"));
-        assert_eq!(token_of(&settings), "a");
+        assert_eq!(token_of(&settings), "b");
+        assert_eq!(settings.typed_token.as_ref().map(Token::expose), Some("a"));
     }
 
     #[test]
@@ -284,9 +288,13 @@ mod tests {
         let mut words = vec!["file".to_owned()];
         let link = settings.take_link(&mut words).expect("a link");
         assert_eq!((link.expose().as_str(), words.len()), ("http://h/r/cd#k", 1));
-        let mut words = vec!["http://h/r/ab#t".to_owned()];
-        let link = settings.take_link(&mut words).expect("a link");
-        assert_eq!(link.expose(), "http://h/r/ab#k", "a token set on purpose wins");
+        let link = |settings: &Settings| {
+            let mut words = vec!["http://h/r/ab#t".to_owned()];
+            settings.take_link(&mut words).expect("a link").expose()
+        };
+        assert_eq!(link(&settings), "http://h/r/ab#t", "the link was typed, the variable was not");
+        let settings = Settings { typed_token: Some(Token::new("a")), ..settings };
+        assert_eq!(link(&settings), "http://h/r/ab#a", "--token was typed on purpose");
     }
 
     #[test]

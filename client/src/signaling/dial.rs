@@ -204,6 +204,7 @@ fn reason(error: &tungstenite::Error) -> String {
             "it answered with HTTP status {} instead of a WebSocket; is it a Halyard server?",
             response.status().as_u16()
         ),
+        tungstenite::Error::Io(error) => error.to_string(),
         other => other.to_string(),
     }
 }
