@@ -1,6 +1,6 @@
 //! The program `halyard-worker`: one life from the command line to an exit code.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use halyard_client::tls;
@@ -192,7 +192,10 @@ fn start_logging() -> Result<(), Failure> {
         })?,
         Err(_) => EnvFilter::new(QUIET),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match std::env::var("HALYARD_LOG_FORMAT").as_deref() {
         Ok("json") => builder.json().init(),
         Ok("text") | Err(_) => builder.with_target(false).init(),

@@ -246,7 +246,7 @@ mod tests {
             server: Url::parse(server).expect("a good address"),
             given: None,
             state_file: Some(state_file),
-            ttl: Duration::from_secs(60),
+            ttl: Duration::from_mins(1),
             metadata: Metadata::default(),
         }
     }

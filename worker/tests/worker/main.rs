@@ -5,6 +5,8 @@
 //! for its event, with a time-out.
 
 #![expect(unreachable_pub, reason = "the modules of a test program are nobody else's")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+#![expect(clippy::float_cmp, reason = "standing still is exactly 0")]
 
 mod access;
 mod direct;

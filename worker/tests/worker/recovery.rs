@@ -24,7 +24,7 @@ const BIG: usize = 1024 * 1024 * 1024;
 const USUAL: usize = 128 * 1024 * 1024;
 
 /// A big file takes its time on a busy machine.
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 fn size() -> usize {
     if std::env::var_os("HALYARD_TEST_BIG").is_some_and(|said| said == "1") { BIG } else { USUAL }

@@ -31,10 +31,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for something, and says what it was when it does not come.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} for {what}"),
-    }
+    let Ok(value) = tokio::time::timeout(PATIENCE, future).await else {
+        panic!("waited {PATIENCE:?} for {what}")
+    };
+    value
 }
 
 /// A broker of its own, with a worker in it.
