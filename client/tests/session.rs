@@ -1,6 +1,6 @@
 //! A session with the test as the broker and as the worker, over real peer connections.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::large_futures, reason = "a test may")]
 
 mod support;
 
