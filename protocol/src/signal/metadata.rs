@@ -1,5 +1,7 @@
 //! What a peer says of itself, and how others find it.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -25,11 +27,9 @@ impl Metadata {
     pub fn merge(&mut self, update: Self) {
         if let Some(tags) = update.tags {
             let own = self.tags.get_or_insert_default();
-            for tag in tags {
-                if !own.contains(&tag) {
-                    own.push(tag);
-                }
-            }
+            // A set, because an update may be as large as a frame.
+            let mut known: HashSet<String> = own.iter().cloned().collect();
+            own.extend(tags.into_iter().filter(|tag| known.insert(tag.clone())));
         }
         if let Some(properties) = update.properties {
             self.properties.get_or_insert_default().extend(properties);

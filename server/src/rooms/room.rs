@@ -246,6 +246,8 @@ impl<M: Mailbox> Room<M> {
             ));
         }
         let Some(member) = self.members.get(peer) else { return Ok(()) };
+        // Before merging: what does not fit by itself is not worth the room's time.
+        self.metadata_fits(&metadata, member.metadata_bytes)?;
         let mut merged = member.metadata.clone();
         merged.merge(metadata);
         let bytes = self.metadata_fits(&merged, member.metadata_bytes)?;
