@@ -62,6 +62,13 @@ impl<M: Mailbox> Room<M> {
         if self.banned.contains(&join.identity) {
             return Err(Refusal::new(ErrorCode::Forbidden, "Access to this room was revoked"));
         }
+        if join.role == PeerRole::Worker && !join.access.may_operate() {
+            return Err(Refusal::new(
+                ErrorCode::Forbidden,
+                "A viewer's token does not open the room for a worker; use the operator token, or \
+                 the identity that owns the room",
+            ));
+        }
         let mut first = Vec::new();
         let resumed = self.is_back(&join)?;
         let (session, kept) = if resumed {
@@ -118,6 +125,9 @@ impl<M: Mailbox> Room<M> {
         };
         if member.access != join.access {
             member.access = join.access;
+            if !join.access.may_operate() && member.role == PeerRole::Worker {
+                member.role = join.role;
+            }
             let info = member.info(&join.peer);
             self.broadcast(&ServerMessage::PeerJoined(info), &join.peer);
         }

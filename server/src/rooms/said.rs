@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 
 use super::{Refusal, Text, refusal::echo};
 
+/// Tags and properties that one `discover_peers` may look for.
+const MAX_FILTER_TERMS: usize = 64;
+
 /// What is said in a room.
 #[derive(Debug)]
 pub enum Said {
@@ -90,7 +93,7 @@ impl Said {
             }
             Kind::DiscoverPeers => {
                 let fields: Discover = parse(text)?;
-                Self::Discover(fields.filters.unwrap_or_default())
+                Self::Discover(bounded(fields.filters.unwrap_or_default())?)
             }
             Kind::UpdateMetadata => {
                 let fields: Update = parse(text)?;
@@ -138,6 +141,22 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
     // The envelope was read before, so it is JSON; what is wrong is the shape of a field.
     serde_json::from_str(text)
         .map_err(|error| Refusal::new(ErrorCode::InvalidMessage, format!("Invalid field: {error}")))
+}
+
+/// Filters are compared with everything that everybody says of itself, while the room waits.
+fn bounded(filters: Filters) -> Result<Filters, Refusal> {
+    let terms = filters.tags.as_ref().map_or(0, Vec::len)
+        + filters.properties.as_ref().map_or(0, serde_json::Map::len);
+    if terms > MAX_FILTER_TERMS {
+        return Err(Refusal::new(
+            ErrorCode::LimitExceeded,
+            format!(
+                "The filters have {terms} tags and properties, at most {MAX_FILTER_TERMS} are \
+                 accepted"
+            ),
+        ));
+    }
+    Ok(filters)
 }
 
 fn named(target: Option<&Cow<'_, str>>, fields: &str) -> Result<String, Refusal> {
@@ -237,6 +256,8 @@ fn busy(text: &str, sender: &PeerId) -> Option<Said> {
     }
     let target = object.get("target")?.as_str()?.to_owned();
     object.insert("sender".to_owned(), sender.as_str().into());
+    // Codes are the broker's own words: a peer must not be able to say that the room expired.
+    object.remove("code");
     let text = serde_json::Value::Object(object).to_string().into();
     Some(Said::Relay(Relay { manner: Manner::Signal, target, text }))
 }

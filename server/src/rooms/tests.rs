@@ -511,3 +511,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_refusal_that_a_peer_relays_does_not_pass_for_the_brokers() {
+    let mut room = room();
+    let mallory = come(&mut room, wish("mallory"), start()).expect("in");
+    let ann = come(&mut room, wish("ann"), start()).expect("in");
+    let fake = json!({ "type": "error", "target": "ann", "code": "ROOM_EXPIRED", "message": "m" });
+    say(&mut room, &mallory, &fake).expect("relayed");
+    assert_eq!(
+        ann.desk.read(),
+        [json!({ "type": "error", "target": "ann", "message": "m", "sender": "mallory" })]
+    );
+}
+
+#[test]
+fn a_viewer_cannot_pass_for_the_machine() {
+    let mut room = room();
+    let viewer = || Join { access: Access::Viewer, role: PeerRole::Worker, ..wish("mallory") };
+    let refused = come(&mut room, viewer(), start()).map(|_| ()).expect_err("no worker");
+    assert_eq!(refused.code(), ErrorCode::Forbidden);
+
+    let worker = Join { role: PeerRole::Worker, ..wish("mallory") };
+    come(&mut room, worker, start()).expect("in");
+    let back = Join {
+        role: PeerRole::Client,
+        resume: Some(Token::new("mallory's resume token")),
+        ..viewer()
+    };
+    come(&mut room, back, start()).expect("back");
+    assert_eq!(room.peers()[0].role, PeerRole::Client);
+}
+
+#[test]
+fn a_frame_full_of_tags_does_not_hold_up_the_room() {
+    let mut room = room();
+    let ann = come(&mut room, wish("ann"), start()).expect("in");
+    let tags: Vec<String> = (0..120_000).map(|number| format!("{number:05}")).collect();
+    let begun = Instant::now();
+    let update = json!({ "type": "update_metadata", "metadata": { "tags": tags } });
+    let refused = say(&mut room, &ann, &update).expect_err("too much");
+    assert_eq!(refused.code(), ErrorCode::LimitExceeded);
+    let question = json!({ "type": "discover_peers", "filters": { "tags": tags } });
+    let refused = say(&mut room, &ann, &question).expect_err("too much");
+    assert_eq!(refused.code(), ErrorCode::LimitExceeded);
+    // Comparing each tag with each other took minutes in this build.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
