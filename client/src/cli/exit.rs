@@ -80,6 +80,14 @@ impl CliError {
         Self::new(Exit::Interrupted, "INTERRUPTED", "interrupted")
     }
 
+    fn with_advice(exit: Exit, code: &str, error: &dyn std::error::Error) -> Self {
+        let message = match advice(code) {
+            Some(advice) => format!("{error}; {advice}"),
+            None => error.to_string(),
+        };
+        Self::new(exit, code, message)
+    }
+
     pub(super) fn closed_pipe() -> Self {
         Self::new(Exit::Done, CLOSED_PIPE, "nobody reads the output any more")
     }
@@ -106,7 +114,7 @@ impl From<ApiError> for CliError {
             error if error.is_refusal() => Exit::Refused,
             _ => Exit::Unreachable,
         };
-        Self::new(exit, error.code(), error.to_string())
+        Self::with_advice(exit, error.code(), &error)
     }
 }
 
@@ -117,12 +125,7 @@ impl From<&SignalError> for CliError {
             error if error.is_refusal() => Exit::Refused,
             _ => Exit::Unreachable,
         };
-        let code = error.code();
-        let message = match advice(&code) {
-            Some(advice) => format!("{error}; {advice}"),
-            None => error.to_string(),
-        };
-        Self::new(exit, code, message)
+        Self::with_advice(exit, &error.code(), error)
     }
 }
 

@@ -189,7 +189,9 @@ async fn revoke(
         "join_url": revoked.join_url, "viewer_url": revoked.viewer_url,
         "revoked": revoked.extra.get("revoked"),
     }))?;
-    output.line(format!("{GOOD}revoked{GOOD:#}"))?;
+    let nobody = matches!(revoked.extra.get("revoked"), Some(n) if n == 0 || n == false);
+    let words = if nobody { ", nobody of that kind was here" } else { "" };
+    output.line(format!("{GOOD}revoked{GOOD:#}{words}"))?;
     match revoked.join_url.or(revoked.viewer_url) {
         Some(link) => output.line(format!("New link  {}", link.expose())),
         None => Ok(()),
