@@ -37,7 +37,7 @@ pub const MAX_FILE_NAME_BYTES: usize = 1024;
 pub const MAX_NAME_PART_BYTES: usize = 255;
 
 /// A receiver also says how much is safe this often while bytes arrive, so that a slow link shows
-/// progress and a sender that keeps to several small windows is never left waiting.
+/// progress.
 pub const DURABLE_EVERY: Duration = Duration::from_secs(2);
 
 /// A transfer is given up when the other end owes something and nothing comes for this long. Longer

@@ -472,6 +472,44 @@ fn a_receiver_that_never_answers_is_given_up() {
 }
 
 #[test]
+fn a_slow_way_does_not_shorten_the_receivers_time() {
+    let mut sender = Sender::new(offer(7, 10), START);
+    let _ = sender.poll();
+    sender.hear(&accept(0, None), START);
+    let _ = drain(&mut sender, b"0123456789");
+    let late = 3 * TRANSFER_STALL;
+    sender.carried(late);
+    sender.tick(late);
+    assert!(!sender.is_over());
+    assert_eq!(sender.deadline(), Some(late + TRANSFER_STALL));
+    sender.tick(late + TRANSFER_STALL);
+    assert!(sender.is_over());
+}
+
+#[test]
+fn a_receiver_that_reports_every_8_mib_and_no_oftener_is_never_left_waiting() {
+    let size = 5 * PAUSE_ABOVE_BUFFERED_BYTES;
+    let file = bytes(2, size);
+    let mut sender = Sender::new(offer(7, size as u64), START);
+    let _ = sender.poll();
+    sender.hear(&accept(0, None), START);
+    sender.hear(&progress(0), START);
+    let (mut got, mut told) = (0, 0);
+    while got < size as u64 {
+        for action in drain(&mut sender, &file) {
+            if let SenderAction::Chunk(message) = action {
+                got += Chunk::decode(message).expect("a good chunk").bytes.len() as u64;
+            }
+        }
+        if got < size as u64 {
+            assert!(got - told >= DURABLE_EVERY_BYTES, "{got} came, {told} were told");
+            told += DURABLE_EVERY_BYTES;
+            sender.hear(&progress(told), START);
+        }
+    }
+}
+
+#[test]
 fn sizes_beyond_32_bits_are_counted_right() {
     let size = 5 << 40;
     let mut receiver = Receiver::new(&offer(7, size), size + 1, START);

@@ -97,7 +97,7 @@ pub fn check(data: &[u8]) {
                     receiver.hear(&Message::TransferCancel(word), now);
                 }
                 Some(1) => receiver.refuse(Failure::new(FileErrorCode::NoSpace, "full")),
-                _ => receiver.set_durable_every(1),
+                _ => {}
             },
         }
     }

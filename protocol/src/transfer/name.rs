@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn names_in_any_script_are_accepted() {
-        for text in ["a", "logs/2026/run.txt", "测试/файл.zip", "é 🚁.bin", "..a", "a..", "12:30 log"]
+        for text in
+            ["a", "logs/2026/run.txt", "测试/файл.zip", "é 🚁.bin", "..a", "a..", "12:30 log"]
         {
             assert_eq!(RelativeName::new(text).expect(text).as_str(), text);
         }

@@ -73,7 +73,6 @@ pub struct Receiver {
     durable: u64,
     /// Up to where a [`ReceiverAction::Sync`] was asked for.
     syncing: u64,
-    durable_every: u64,
     synced_last: Duration,
     reading: bool,
     patience: Duration,
@@ -112,7 +111,6 @@ impl Receiver {
             end: None,
             durable: 0,
             syncing: 0,
-            durable_every: DURABLE_EVERY_BYTES,
             synced_last: now,
             reading: false,
             patience: TRANSFER_STALL,
@@ -299,12 +297,6 @@ impl Receiver {
         Some(if unsynced && self.begun { due.min(self.deadline) } else { self.deadline })
     }
 
-    /// Makes bytes safe whenever so many are not; [`DURABLE_EVERY_BYTES`] unless told otherwise,
-    /// and never more than that.
-    pub fn set_durable_every(&mut self, bytes: u64) {
-        self.durable_every = bytes.clamp(CHUNK_BYTES as u64, DURABLE_EVERY_BYTES);
-    }
-
     /// Bytes of the file.
     pub fn size(&self) -> u64 {
         self.size
@@ -347,7 +339,7 @@ impl Receiver {
     fn sync_if_due(&mut self, now: Duration) {
         let unsafe_bytes = self.position - self.syncing;
         let one_at_a_time = self.syncing == self.durable;
-        let due = unsafe_bytes >= self.durable_every
+        let due = unsafe_bytes >= DURABLE_EVERY_BYTES
             || (unsafe_bytes > 0 && now >= self.synced_last + DURABLE_EVERY);
         // The end makes everything safe by itself.
         if self.begun && one_at_a_time && due && self.position < self.size {

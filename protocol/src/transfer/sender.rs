@@ -50,7 +50,6 @@ pub struct Sender {
     resumed_at: u64,
     /// What the receiver has on its disk, once it said so.
     durable: Option<u64>,
-    window: u64,
     /// A [`SenderAction::Read`] is out and not answered.
     reading: bool,
     patience: Duration,
@@ -87,7 +86,6 @@ impl Sender {
             position: 0,
             resumed_at: 0,
             durable: None,
-            window: PAUSE_ABOVE_BUFFERED_BYTES as u64,
             reading: false,
             patience,
             deadline: now + patience,
@@ -229,10 +227,10 @@ impl Sender {
         waits.then_some(self.deadline)
     }
 
-    /// Keeps at most this many bytes sent that the receiver has not made safe. Followed as soon as
-    /// the receiver reports its progress; one that never does is paced by the carrier alone.
-    pub fn set_window(&mut self, bytes: u64) {
-        self.window = bytes.max(CHUNK_BYTES as u64);
+    /// The carrier has taken everything that was handed out: the receiver's time to answer begins
+    /// now, however slow the way to it is.
+    pub fn carried(&mut self, now: Duration) {
+        self.deadline = self.deadline.max(now + self.patience);
     }
 
     /// Bytes of the file.
@@ -289,8 +287,11 @@ impl Sender {
         }
     }
 
+    /// Too much is sent that the receiver has not made safe. One that never reports its progress is
+    /// paced by the carrier alone.
     fn window_is_full(&self) -> bool {
-        self.durable.is_some_and(|durable| self.position - durable >= self.window)
+        let window = PAUSE_ABOVE_BUFFERED_BYTES as u64;
+        self.durable.is_some_and(|durable| self.position - durable >= window)
     }
 
     fn read(&mut self) -> Option<SenderAction> {
