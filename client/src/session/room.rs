@@ -15,6 +15,8 @@ pub(super) struct Room {
     /// Only this worker, if the user named one.
     wanted: Option<PeerId>,
     worker: Option<PeerId>,
+    /// The broker says what everybody may do. One of the original does not.
+    tells_access: bool,
 }
 
 /// What a change means for the worker.
@@ -45,6 +47,7 @@ impl Room {
     /// A registration says who is here. The old worker counts as come again when it registered
     /// anew since we last heard of it.
     pub(super) fn registered(&mut self, registered: &Registered) -> Change {
+        self.tells_access = registered.role.is_some();
         let mut peers = registered.peers.clone();
         if peers.is_empty() {
             // A broker of the original names them without their parts; `discover_peers` follows.
@@ -114,7 +117,11 @@ impl Room {
     fn fits(&self, peer: &PeerInfo) -> bool {
         match &self.wanted {
             Some(wanted) => peer.peer_id == *wanted,
-            None => peer.role == PeerRole::Worker,
+            // Anybody may call themselves a worker. A viewer who does is no machine, and must not
+            // be told what is meant for one.
+            None => {
+                peer.role == PeerRole::Worker && (!self.tells_access || peer.access.may_operate())
+            }
         }
     }
 
@@ -167,16 +174,32 @@ mod tests {
     #[test]
     fn the_first_worker_in_the_room_is_chosen() {
         let mut room = Room::new(None);
-        assert_eq!(
-            room.registered(&registered(&[peer("a", PeerRole::Client, 1.0)])),
-            Change::None
-        );
+        assert_eq!(room.registered(&registered(&[peer("a", PeerRole::Client, 1.0)])), Change::None);
         assert_eq!(room.joined(peer("w1", PeerRole::Worker, 2.0)), Change::Came);
         assert_eq!(room.joined(peer("w2", PeerRole::Worker, 3.0)), Change::None);
         assert_eq!(room.worker(), Some(&id("w1")));
         assert_eq!(room.left(&id("w1")), Change::Came, "the other one takes over");
         assert_eq!(room.worker(), Some(&id("w2")));
         assert_eq!(room.left(&id("w2")), Change::Left);
+    }
+
+    #[test]
+    fn a_viewer_who_calls_itself_a_worker_is_none() {
+        let mut room = Room::new(None);
+        let mut here = registered(&[]);
+        here.role = Some(Access::Operator);
+        assert_eq!(room.registered(&here), Change::None);
+        let mut eve = peer("eve", PeerRole::Worker, 1.0);
+        eve.access = Access::Viewer;
+        assert_eq!(room.joined(eve.clone()), Change::None);
+        assert_eq!(room.joined(peer("w", PeerRole::Worker, 2.0)), Change::Came);
+        assert_eq!(room.worker(), Some(&id("w")));
+        assert_eq!(room.left(&id("w")), Change::Left, "eve does not take over");
+
+        // A broker that tells nobody's rights cannot be asked for them.
+        let mut older = Room::new(None);
+        older.registered(&registered(&[]));
+        assert_eq!(older.joined(eve), Change::Came);
     }
 
     #[test]
