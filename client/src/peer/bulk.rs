@@ -15,6 +15,10 @@ use tokio::sync::{Notify, watch};
 /// Bytes that may be on their way to a consumer. At a round trip of 100 ms it allows 160 MB/s.
 pub(super) const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Messages in the queue. Full chunks fill the window long before; empty or tiny messages, which
+/// cost more than their bytes, end here.
+const MAX_MESSAGES: usize = 16 * 1024;
+
 pub(super) struct BulkInbox {
     state: Mutex<State>,
     arrived: Notify,
@@ -60,6 +64,7 @@ impl BulkInbox {
                     return;
                 }
                 if state.bytes < WINDOW_BYTES
+                    && state.queue.len() < MAX_MESSAGES
                     && let Some(message) = message.take()
                 {
                     state.bytes += message.len() as u64;
@@ -144,6 +149,17 @@ mod tests {
         });
         assert_eq!(inbox.pop().await, Some(message));
         timeout(SECOND, pushing).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_empty_messages_waits_for_the_consumer() {
+        let inbox = BulkInbox::new();
+        let queued = (0..2 * MAX_MESSAGES)
+            .take_while(|_| inbox.push(Bytes::new()).now_or_never().is_some())
+            .count();
+        assert_eq!(queued, MAX_MESSAGES);
+        inbox.pop().await;
+        inbox.push(Bytes::new()).now_or_never().expect("there is room again");
     }
 
     #[tokio::test]
