@@ -13,11 +13,14 @@ use serde::Deserialize;
 use crate::{
     broker::Broker,
     identity::VerifyError,
-    rooms::{Join, Outbox, Refusal, Seat, SessionId},
+    rooms::{Join, NotIn, Outbox, Refusal, Seat, SessionId},
     secret::new_token,
     store::{Found, RoomRecord},
     time::Now,
 };
+
+/// How often rights are checked again because some were taken back meanwhile.
+const LOOKS: usize = 8;
 
 /// The fields as they come: what is missing is told in the original's words, and what existing
 /// clients leave empty is `null`.
@@ -69,22 +72,13 @@ pub(super) async fn register(
     // A malformed name is the name of no room.
     let no_room = || Refusal::new(ErrorCode::RoomNotFound, "Room not found");
     let room_id = RoomId::new(room_id).map_err(|_| no_room())?;
-    let found = broker.store.get(&room_id, now.unix()).await.map_err(|error| {
-        tracing::error!(%error, "the room store failed");
-        unavailable()
-    })?;
-    let record = match found {
-        Found::Live(record) => record,
-        Found::Expired => return Err(Refusal::new(ErrorCode::RoomExpired, "Room expired")),
-        Found::Absent => return Err(no_room()),
-    };
-    let access = access(&record, &identity, fields.token.as_ref())?;
     let ice = broker.ice.list_for(peer.as_str(), now.unix());
-    let join = Join {
-        again: session_here(seat, &record.id, &peer),
+    let mut join = Join {
+        again: session_here(seat, &room_id, &peer),
         peer,
         identity,
-        access,
+        // Until the record was looked at.
+        access: Access::Viewer,
         role: fields.role.unwrap_or_default(),
         metadata: fields.metadata.unwrap_or_default(),
         wants_admin: fields.is_admin.unwrap_or_default(),
@@ -94,7 +88,25 @@ pub(super) async fn register(
         ice_servers: ice.ice_servers,
         mesh_ice_servers: ice.mesh_ice_servers,
     };
-    broker.hall.join(&record, join, outbox, now)
+    for _ in 0..LOOKS {
+        let as_of = broker.hall.withdrawals();
+        let found = broker.store.get(&room_id, now.unix()).await.map_err(|error| {
+            tracing::error!(%error, "the room store failed");
+            unavailable()
+        })?;
+        let record = match found {
+            Found::Live(record) => record,
+            Found::Expired => return Err(Refusal::new(ErrorCode::RoomExpired, "Room expired")),
+            Found::Absent => return Err(no_room()),
+        };
+        join.access = access(&record, &join.identity, join.token.as_ref())?;
+        match broker.hall.join(&record, join, outbox, now, as_of) {
+            Ok(seat) => return Ok(seat),
+            Err(NotIn::Refused(refusal)) => return Err(refusal),
+            Err(NotIn::Stale(again)) => join = *again,
+        }
+    }
+    Err(unavailable())
 }
 
 fn unavailable() -> Refusal {
@@ -122,4 +134,53 @@ fn access(
 
 fn session_here(seat: Option<&Seat>, room: &RoomId, peer: &PeerId) -> Option<SessionId> {
     seat.filter(|seat| seat.room() == room && seat.peer() == peer).map(Seat::session)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        Settings,
+        secret::TokenHash,
+        store::{RoomStore, SlowStore},
+        wiring,
+    };
+
+    #[tokio::test]
+    async fn a_token_revoked_while_a_registration_is_under_way_does_not_let_it_in() {
+        let store = Arc::new(SlowStore::default());
+        let broker = wiring::open(Settings::default()).expect("a broker");
+        let broker = Arc::new(Broker { store: store.clone(), ..broker });
+        let now = Now::read();
+        let owner = broker.identity.sign_in(None, now).await.expect("signed in").subject;
+        let bob = broker.identity.sign_in(None, now).await.expect("signed in");
+        let (old, id) = (new_token(), RoomId::new("lab").expect("a name"));
+        let record = RoomRecord {
+            id: id.clone(),
+            name: None,
+            owner,
+            created_at: now.unix(),
+            expires_at: now.unix() + 600,
+            operator: TokenHash::of(&new_token()),
+            viewer: TokenHash::of(&old),
+        };
+        store.rooms.create(&record, 1, now.unix()).await.expect("kept");
+
+        let text = json!({ "type": "register", "peer_id": "bob", "room_id": "lab",
+            "id_token": bob.id_token, "token": old });
+        let registering = tokio::spawn({
+            let broker = broker.clone();
+            async move { register(&broker, &text.to_string(), &Arc::default(), None).await }
+        });
+        store.asked().await;
+        let new = TokenHash::of(&new_token());
+        store.rooms.rotate(&id, Access::Viewer, new, now.unix()).await.expect("rotated");
+        broker.hall.revoke_access(&id, Access::Viewer);
+        store.answer(2);
+        let refused = registering.await.expect("no panic").map(|_| ()).expect_err("revoked");
+        assert_eq!(refused.code(), ErrorCode::InvalidToken);
+        assert!(broker.hall.peers(&id).is_empty());
+    }
 }

@@ -83,7 +83,9 @@ pub(super) async fn delete_peers_and_room(
     };
     let mut result = Ok(status("room not found"));
     for room in rooms {
-        match app.broker.delete_room(&room, &caller, Now::read()).await {
+        let (broker, caller) = (app.broker.clone(), caller.clone());
+        let deleting = async move { broker.delete_room(&room, &caller, Now::read()).await };
+        match app.to_the_end(deleting).await {
             Ok(()) => return Ok(status("peer deleted successfully")),
             Err(RoomError::NotFound | RoomError::Expired) => {}
             Err(error) => result = Err(error.into()),

@@ -25,7 +25,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::{broker::Broker, settings::AllowedOrigins};
+use crate::{
+    broker::{Broker, RoomError},
+    settings::AllowedOrigins,
+    store::StoreError,
+};
 
 /// Largest body of a REST call: the biggest that means anything has a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -42,6 +46,19 @@ pub(crate) struct App {
     pub(crate) kill: CancellationToken,
     /// The tasks of sockets, so that somebody waits for them.
     pub(crate) tasks: TaskTracker,
+}
+
+impl App {
+    /// Does something to the end even where the caller hangs up half way. The handler is dropped
+    /// then, and a room whose record is gone while its peers go on talking could not be closed by
+    /// anybody.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, RoomError>> + Send + 'static,
+    ) -> Result<T, RoomError> {
+        let done = self.tasks.spawn(work).await;
+        done.map_err(|error| RoomError::Store(StoreError::Backend(error.to_string())))?
+    }
 }
 
 /// One connection's share of the most that may be open; it goes where the connection goes.
@@ -96,4 +113,85 @@ fn cors(allowed: &AllowedOrigins) -> CorsLayer {
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use halyard_protocol::{
+        access::{Access, PeerRole},
+        ids::{PeerId, RoomId},
+        signal::CloseCode,
+    };
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{
+        Settings,
+        rooms::{Join, Outbox},
+        secret::{TokenHash, new_token},
+        store::{RoomRecord, RoomStore, SlowStore},
+        time::Now,
+        wiring,
+    };
+
+    #[tokio::test]
+    async fn a_room_is_closed_even_where_who_deletes_it_hangs_up_half_way() {
+        let store = Arc::new(SlowStore::default());
+        let broker = wiring::open(Settings::default()).expect("a broker");
+        let broker = Arc::new(Broker { store: store.clone(), ..broker });
+        let app = App {
+            broker: broker.clone(),
+            local_addr: SocketAddr::from(([127, 0, 0, 1], 1)),
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let now = Now::read();
+        let owner = broker.identity.sign_in(None, now).await.expect("signed in");
+        let record = RoomRecord {
+            id: RoomId::new("lab").expect("a name"),
+            name: None,
+            owner: owner.subject.clone(),
+            created_at: now.unix(),
+            expires_at: now.unix() + 600,
+            operator: TokenHash::of(&new_token()),
+            viewer: TokenHash::of(&new_token()),
+        };
+        store.rooms.create(&record, 1, now.unix()).await.expect("kept");
+        let outbox: Arc<Outbox> = Arc::default();
+        let join = Join {
+            peer: PeerId::new("ann").expect("a name"),
+            identity: owner.subject,
+            access: Access::Admin,
+            role: PeerRole::Client,
+            metadata: serde_json::from_str("{}").expect("metadata"),
+            wants_admin: false,
+            token: None,
+            resume: None,
+            next_resume: new_token(),
+            again: None,
+            ice_servers: vec![],
+            mesh_ice_servers: vec![],
+        };
+        let seat = broker.hall.join(&record, join, &outbox, now, broker.hall.withdrawals());
+        let _seat = seat.expect("in");
+
+        let bearer = format!("Bearer {}", owner.id_token.expose());
+        let request = Request::delete("/rooms/lab").header(header::AUTHORIZATION, bearer);
+        let request = request.body(Body::empty()).expect("a request");
+        let tasks = app.tasks.clone();
+        let asking = tokio::spawn(routes(app).oneshot(request));
+        store.answer(1);
+        store.asked().await;
+        store.asked().await;
+        // The record is gone; nobody was told yet.
+        assert_eq!(outbox.closing(), None);
+        asking.abort();
+        assert!(asking.await.expect_err("hung up").is_cancelled());
+        store.answer(1);
+        tasks.close();
+        tasks.wait().await;
+        assert_eq!(outbox.closing(), Some(CloseCode::RoomClosed));
+    }
 }

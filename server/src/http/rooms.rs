@@ -95,7 +95,8 @@ pub(super) async fn delete(
     Caller(owner): Caller,
 ) -> Result<Json<Value>, RestError> {
     let id = room_id(id)?;
-    app.broker.delete_room(&id, &owner, Now::read()).await?;
+    let (broker, room) = (app.broker.clone(), id.clone());
+    app.to_the_end(async move { broker.delete_room(&room, &owner, Now::read()).await }).await?;
     Ok(Json(json!({ "status": "deleted", "room_id": id })))
 }
 
@@ -112,7 +113,9 @@ pub(super) async fn extend(
     Body(wish): Body<Extend>,
 ) -> Result<Json<Value>, RestError> {
     let id = room_id(id)?;
-    let room = app.broker.extend_room(&id, &owner, wish.ttl_seconds, Now::read()).await?;
+    let (broker, ttl) = (app.broker.clone(), wish.ttl_seconds);
+    let extending = async move { broker.extend_room(&id, &owner, ttl, Now::read()).await };
+    let room = app.to_the_end(extending).await?;
     Ok(Json(json!({ "room_id": room.id, "expires_at": room.expires_at })))
 }
 
@@ -138,7 +141,9 @@ pub(super) async fn revoke(
             Ok(Json(json!({ "room_id": id, "revoked": revoked })))
         }
         (None, Some(role)) => {
-            let (revoked, token) = app.broker.revoke_role(&id, &owner, role, now).await?;
+            let (broker, room) = (app.broker.clone(), id.clone());
+            let revoking = async move { broker.revoke_role(&room, &owner, role, now).await };
+            let (revoked, token) = app.to_the_end(revoking).await?;
             let link = join_url(&base_url(&app, &headers), &id, &token);
             let link_name = if role == Access::Viewer { "viewer_url" } else { "join_url" };
             let mut answer =

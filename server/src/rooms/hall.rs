@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -45,6 +48,18 @@ impl LiveRoom {
 pub struct Hall {
     rooms: Mutex<HashMap<RoomId, Arc<LiveRoom>>>,
     limits: RoomLimits,
+    /// How often rights were taken back or a room ended.
+    withdrawals: AtomicU64,
+}
+
+/// Why somebody was not let in.
+#[derive(Debug)]
+pub enum NotIn {
+    /// The room does not want it.
+    Refused(Refusal),
+    /// Rights were taken back, or a room ended, after its own were checked: they must be checked
+    /// again.
+    Stale(Box<Join>),
 }
 
 /// A peer's place in a room, held by its socket's task. Dropping it is losing the socket; a peer
@@ -62,7 +77,7 @@ pub struct Seat {
 impl Hall {
     /// An empty hall.
     pub fn new(limits: RoomLimits) -> Arc<Self> {
-        Arc::new(Self { rooms: Mutex::new(HashMap::new()), limits })
+        Arc::new(Self { rooms: Mutex::new(HashMap::new()), limits, withdrawals: AtomicU64::new(0) })
     }
 
     fn rooms(&self) -> MutexGuard<'_, HashMap<RoomId, Arc<LiveRoom>>> {
@@ -73,15 +88,22 @@ impl Hall {
         self.rooms().get(id).cloned()
     }
 
-    /// Lets somebody in whose rights were checked against `record`. The welcome is put into its
-    /// outbox before anybody else can.
+    /// How often rights were taken back or a room ended until now. Read it before a record is
+    /// looked up, and [`join`](Self::join) notices what happened since.
+    pub fn withdrawals(&self) -> u64 {
+        self.withdrawals.load(Ordering::SeqCst)
+    }
+
+    /// Lets somebody in whose rights were checked against `record`, which was looked up after
+    /// `as_of` was read. The welcome is put into its outbox before anybody else can.
     pub fn join(
         self: &Arc<Self>,
         record: &RoomRecord,
         join: Join,
         outbox: &Arc<Outbox>,
         now: Now,
-    ) -> Result<Seat, Refusal> {
+        as_of: u64,
+    ) -> Result<Seat, NotIn> {
         let peer = join.peer.clone();
         loop {
             let room = Arc::clone(self.rooms().entry(record.id.clone()).or_insert_with(|| {
@@ -92,7 +114,16 @@ impl Hall {
             if inside.retired {
                 continue;
             }
-            inside.room.set_expiry(record.expires_at);
+            // Counted before the room is looked at to shut people out: either this sees the count,
+            // or that sees this peer.
+            if self.withdrawals() != as_of {
+                drop(inside);
+                self.retire_if_empty(&record.id);
+                return Err(NotIn::Stale(Box::new(join)));
+            }
+            // Rooms are only ever extended, and that may have happened since the record was read.
+            let expires_at = inside.room.expires_at.max(record.expires_at);
+            inside.room.set_expiry(expires_at);
             let joined = inside.room.join(join, Arc::clone(outbox), now);
             let joined = joined.map(|(session, first)| {
                 for text in first {
@@ -112,7 +143,7 @@ impl Hall {
                 }),
                 Err(refusal) => {
                     self.retire_if_empty(&record.id);
-                    Err(refusal)
+                    Err(NotIn::Refused(refusal))
                 }
             };
         }
@@ -150,20 +181,17 @@ impl Hall {
         }
     }
 
-    /// Ends the session of one peer and keeps its identity out.
+    /// Ends the sessions of whoever goes by this name and keeps that identity out.
     pub fn revoke_peer(&self, id: &RoomId, peer: &PeerId) -> Vec<PeerId> {
         let Some(room) = self.find(id) else { return Vec::new() };
-        let mut inside = room.lock();
-        let identity = inside.room.identity_of(peer.as_str()).cloned();
-        let revoked = inside.room.revoke(|name, _| name == peer);
-        if let Some(identity) = identity {
-            inside.room.ban(identity);
-        }
+        let revoked = room.lock().room.revoke_peer(peer);
+        self.retire_if_empty(id);
         revoked
     }
 
     /// Ends the sessions of everybody who has exactly these rights.
     pub fn revoke_access(&self, id: &RoomId, access: Access) -> Vec<PeerId> {
+        self.withdrawals.fetch_add(1, Ordering::SeqCst);
         let Some(room) = self.find(id) else { return Vec::new() };
         let revoked = room.lock().room.revoke(|_, theirs| theirs == access);
         self.retire_if_empty(id);
@@ -184,6 +212,7 @@ impl Hall {
     }
 
     fn end(&self, id: &RoomId, reason: &str) {
+        self.withdrawals.fetch_add(1, Ordering::SeqCst);
         let Some(room) = self.rooms().remove(id) else { return };
         let mut inside = room.lock();
         inside.retired = true;

@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use self::hall::say_draining;
 pub use self::{
-    hall::{Hall, LiveRoom, Seat},
+    hall::{Hall, LiveRoom, NotIn, Seat},
     join::Join,
     member::SessionId,
     outbox::{Batch, Mailbox, NotTaken, Outbox},

@@ -149,7 +149,27 @@ impl<M: Mailbox> Room<M> {
         self.cut_slow();
     }
 
-    /// Ends the sessions of everybody whom `chosen` says, and keeps their identities out. Says who.
+    /// Ends the sessions of whoever goes by this name, under every name, and keeps the identity out.
+    /// Says which.
+    ///
+    /// Of the owner only the named session ends: an owner that is kept out could not undo it.
+    pub fn revoke_peer(&mut self, peer: &PeerId) -> Vec<PeerId> {
+        let Some(named) = self.members.get(peer) else { return Vec::new() };
+        if named.access == Access::Admin {
+            return self.revoke(|name, _| name == peer);
+        }
+        let identity = named.identity.clone();
+        let names: Vec<PeerId> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.identity == identity)
+            .map(|(name, _)| name.clone())
+            .collect();
+        self.ban(identity);
+        self.revoke(|name, _| names.contains(name))
+    }
+
+    /// Ends the sessions of everybody whom `chosen` says. Says who.
     pub fn revoke(&mut self, chosen: impl Fn(&PeerId, Access) -> bool) -> Vec<PeerId> {
         let revoked: Vec<PeerId> = self
             .members

@@ -558,3 +558,18 @@ fn a_frame_full_of_tags_does_not_hold_up_the_room() {
     // Comparing each tag with each other took minutes in this build.
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn who_is_revoked_is_out_under_every_name_and_an_owner_can_come_back() {
+    let mut room = room();
+    let other = Join { identity: Subject::new("bob's identity"), ..wish("tablet") };
+    come(&mut room, wish("bob"), start()).expect("in");
+    let tablet = come(&mut room, other, start()).expect("in");
+    assert_eq!(room.revoke_peer(&name("bob")), [name("bob"), name("tablet")]);
+    assert_eq!(tablet.desk.closed(), Some(CloseCode::Revoked));
+
+    let owner = || Join { access: Access::Admin, ..wish("owner") };
+    come(&mut room, owner(), start()).expect("in");
+    assert_eq!(room.revoke_peer(&name("owner")), [name("owner")]);
+    come(&mut room, owner(), start()).expect("in again");
+}

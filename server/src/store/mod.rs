@@ -8,12 +8,16 @@
 mod embedded;
 mod memory;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod tests;
 
 use async_trait::async_trait;
 use halyard_protocol::{access::Access, ids::RoomId, token::Token};
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::slow::SlowStore;
 pub use self::{
     embedded::{EmbeddedStore, OpenError},
     memory::MemoryStore,
