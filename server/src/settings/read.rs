@@ -190,7 +190,7 @@ fn from_file(path: Option<&PathBuf>) -> Result<BTreeMap<&'static str, Value>, Se
     })?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| SettingError::Toml {
         path: path.clone(),
-        message: error.to_string(),
+        message: toml_message(&text, &error),
     })?;
     let mut values = BTreeMap::new();
     for (name, found) in table {
@@ -211,6 +211,15 @@ fn from_file(path: Option<&PathBuf>) -> Result<BTreeMap<&'static str, Value>, Se
         values.insert(key.name, Value { parts, place: place.clone() });
     }
     Ok(values)
+}
+
+/// Where and why, without the line itself: a secret may stand in it.
+fn toml_message(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("line {}: {}", before.matches('\n').count() + 1, error.message()),
+        None => error.message().to_owned(),
+    }
 }
 
 /// A single value as text: numbers need no quotes.
@@ -528,6 +537,14 @@ mod tests {
         let numbers = file("turn_secret = 1.5\n");
         let typed = Typed { file: Some(numbers.path().to_owned()), ..Typed::default() };
         assert!(!refusal(&typed).contains("1.5"));
+    }
+
+    #[test]
+    fn a_broken_line_is_named_and_not_shown() {
+        let broken = file("listen = '127.0.0.1:1'\nturn_secret = \"s3cret\n");
+        let typed = Typed { file: Some(broken.path().to_owned()), ..Typed::default() };
+        let text = refusal(&typed);
+        assert!(text.contains("is not TOML: line 2") && !text.contains("s3cret"), "{text}");
     }
 
     #[test]
