@@ -163,7 +163,7 @@ pub struct Timing {
     pub resume_window: Duration,
     /// A drain that has not ended by then is cut short.
     pub drain_within: Duration,
-    /// A request whose head has not arrived by then is dropped.
+    /// A request whose head has not arrived by then is dropped; one whose body has not, refused.
     pub request_within: Duration,
 }
 

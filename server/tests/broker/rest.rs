@@ -5,8 +5,13 @@ use std::time::Duration;
 use halyard_protocol::token::Token;
 use halyard_server::{Settings, settings::TurnSettings};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
-use crate::support::{Broker, Closed, settings, text};
+use crate::support::{Broker, Closed, SOON, settings, text};
 
 fn code(body: &Value) -> &str {
     assert_eq!(body["detail"], body["message"], "existing clients read the detail");
@@ -240,4 +245,23 @@ async fn the_published_key_verifies_what_was_signed() {
     let claims = decode::<Value>(&ann.id_token, &key, &validation).expect("verified").claims;
     assert_eq!(claims["sub"], ann.name);
     assert_eq!(claims["token_use"], "id");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let mut settings = settings();
+    settings.timing.request_within = Duration::from_secs(2);
+    let broker = Broker::with(settings).await;
+    let ann = broker.sign_in().await;
+    let mut stream = TcpStream::connect(broker.addr).await.expect("connected");
+    let head = format!(
+        "POST /create-room HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: 10\r\n\r\n{{",
+        ann.id_token
+    );
+    stream.write_all(head.as_bytes()).await.expect("written");
+    let mut answer = [0; 12];
+    let read = timeout(SOON, stream.read_exact(&mut answer)).await;
+    read.expect("in time").expect("answered");
+    assert_eq!(&answer, b"HTTP/1.1 408");
 }
