@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use halyard_protocol::{
     channel::{FileErrorCode, Message, TransferOffer, TransferRefuse},
-    limits::DURABLE_EVERY_BYTES,
     transfer::{Failure, Receiver, ReceiverAction, RelativeName},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -139,9 +138,7 @@ impl Incoming {
         let mut inputs = Vec::new();
         loop {
             let now = self.shared.now();
-            let every = DURABLE_EVERY_BYTES / self.shared.incoming_count();
             let job = move || {
-                work.receiver.set_durable_every(every);
                 let batch = work.advance(inputs, now);
                 (work, batch)
             };

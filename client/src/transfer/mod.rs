@@ -14,8 +14,8 @@
 //!  bulk ─▶ Transfers::chunk, waits above 24 MiB not written ─▶ up to 2 MiB a write ─▶ disk
 //! ```
 //! Reading, hashing and writing run on blocking threads, a piece at a time, so that neither a slow
-//! disk nor a slow network holds a thread. A sender keeps at most 16 MiB, shared by its transfers,
-//! sent and not yet safe on the receiver's disk. When the connection is cut, unfinished files stay;
+//! disk nor a slow network holds a thread. Each sender keeps at most 16 MiB sent and not yet safe on the
+//! receiver's disk. When the connection is cut, unfinished files stay;
 //! offering the file again on the next connection goes on where they end.
 
 mod blocking;

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use halyard_protocol::{
     channel::{Chunk, FileErrorCode, Message, TransferOffer},
-    limits::PAUSE_ABOVE_BUFFERED_BYTES,
     transfer::{Failure, Sender, SenderAction},
 };
 use tokio::{pin, sync::mpsc, task::JoinHandle};
@@ -79,7 +78,8 @@ impl Outgoing {
                 if ahead { (None, Some(self.start(work))) } else { (Some(work), None) };
             let urgent = self.send(batch.out).await.map_err(|WireClosed| TransferError::Cut)?;
             job = match (waiting, reading) {
-                (Some(work), _) => {
+                (Some(mut work), _) => {
+                    work.sender.carried(self.shared.now());
                     self.wait(work.sender.deadline()).await?;
                     self.start(work)
                 }
@@ -101,9 +101,7 @@ impl Outgoing {
     fn start(&mut self, mut work: Work) -> Job {
         let inputs = std::mem::take(&mut self.inputs);
         let now = self.shared.now();
-        let window = PAUSE_ABOVE_BUFFERED_BYTES as u64 / self.shared.outgoing_count();
         blocking::start(move || {
-            work.sender.set_window(window);
             let batch = work.advance(inputs, now);
             (work, batch)
         })

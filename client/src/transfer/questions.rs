@@ -77,7 +77,13 @@ impl Shared {
         };
         let shared = self.clone();
         self.spawn(async move {
+            let looking = tokio::select! {
+                biased;
+                () = shared.stop.cancelled() => return,
+                looking = shared.looking.lock() => looking,
+            };
             let Some(found) = blocking::run(find).await else { return };
+            drop(looking);
             let said = match found.and_then(answer) {
                 Ok(Some(message)) => shared.say(message).await,
                 Ok(None) => Ok(()),

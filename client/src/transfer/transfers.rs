@@ -33,8 +33,8 @@ use super::{
 };
 use crate::files::{Owner, Source, Store};
 
-/// Bytes that came and are not written yet, all transfers together. More than a sender of ours ever
-/// has under way, so it never waits here; a sender without such a rule is slowed by the connection.
+/// Bytes that came and are not written yet, all transfers together. Above, the lane waits, and its
+/// flow control slows the sender.
 const UNWRITTEN_BYTES: u32 = 24 * 1024 * 1024;
 
 /// What a chunk costs beside its bytes, so that many tiny ones fill the same bound.
@@ -66,6 +66,9 @@ pub(super) struct Shared {
     pub(super) turn: tokio::sync::Mutex<()>,
     pub(super) owner: Owner,
     pub(super) questions: Arc<Semaphore>,
+    /// Who looks for an answer on the disk. One at a time: a large folder takes tens of megabytes
+    /// while it is sorted.
+    pub(super) looking: tokio::sync::Mutex<()>,
     unwritten: Arc<Semaphore>,
     tasks: TaskTracker,
     table: Mutex<Table>,
@@ -118,6 +121,7 @@ impl Transfers {
             turn: tokio::sync::Mutex::new(()),
             owner,
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            looking: tokio::sync::Mutex::new(()),
             unwritten: Arc::new(Semaphore::new(UNWRITTEN_BYTES as usize)),
             tasks: TaskTracker::new(),
             table: Mutex::default(),
@@ -225,14 +229,6 @@ impl Shared {
             Some(deadline) => tokio::time::sleep_until(self.epoch + deadline).await,
             None => std::future::pending().await,
         }
-    }
-
-    pub(super) fn outgoing_count(&self) -> u64 {
-        self.table().outgoing.len().max(1) as u64
-    }
-
-    pub(super) fn incoming_count(&self) -> u64 {
-        self.table().incoming.len().max(1) as u64
     }
 
     /// Says something, unless everything stops first.

@@ -74,10 +74,10 @@ impl Unfinished for FillingPart {
     }
 
     fn sync(&self) -> Result<(), Failure> {
-        match self.sync_fails {
-            true => Err(Failure::new(FileErrorCode::Io, "the disk is broken")),
-            false => self.part.sync(),
+        if self.sync_fails {
+            return Err(Failure::new(FileErrorCode::Io, "the disk is broken"));
         }
+        self.part.sync()
     }
 
     fn finish(&self, modified_ms: Option<u64>) -> Result<(), Failure> {

@@ -11,7 +11,12 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use halyard_protocol::{access::Access, channel::Message, ids::PeerId, transfer::RelativeName};
+use halyard_protocol::{
+    access::Access,
+    channel::{Chunk, Message, TransferId},
+    ids::PeerId,
+    transfer::RelativeName,
+};
 use tempfile::TempDir;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -25,7 +30,7 @@ use crate::{
 };
 
 /// Long enough for a busy machine; nothing waits for it to pass.
-pub(super) const SOON: Duration = Duration::from_secs(60);
+pub(super) const SOON: Duration = Duration::from_mins(1);
 
 /// One end: its folder and its transfers.
 pub(super) struct End {
@@ -44,7 +49,7 @@ pub(super) struct MemoryWire {
     /// Bytes on `bulk` after which the connection is cut.
     pub(super) cut_after: AtomicU64,
     /// Which transfer each chunk belonged to, in order.
-    pub(super) order: std::sync::Mutex<Vec<u8>>,
+    pub(super) order: std::sync::Mutex<Vec<TransferId>>,
     /// Damages the chunk of this number.
     pub(super) damage: AtomicU64,
     chunks: AtomicU64,
@@ -77,7 +82,8 @@ impl Wire for MemoryWire {
         if self.gated.load(Ordering::Relaxed) {
             self.gate.acquire().await.expect("the gate is there").forget();
         }
-        self.order.lock().expect("not poisoned").push(chunk[7]);
+        let of = Chunk::decode(chunk.clone()).expect("what we send can be read").transfer;
+        self.order.lock().expect("not poisoned").push(of);
         let chunk = if number == self.damage.load(Ordering::Relaxed) {
             let mut damaged = chunk.to_vec();
             damaged[20] ^= 1;
@@ -96,7 +102,6 @@ pub(super) struct Pair {
     pub(super) client_wire: Arc<MemoryWire>,
     /// Serves its folder: a worker.
     pub(super) worker: End,
-    pub(super) worker_wire: Arc<MemoryWire>,
 }
 
 impl Pair {
@@ -124,9 +129,8 @@ impl Pair {
         let (worker_wire, at_client) = wire(cut.clone());
         Self {
             client: End::new(client, client_root, client_wire.clone(), nothing, at_client, &cut),
-            worker: End::new(worker, root, worker_wire.clone(), serving, at_worker, &cut),
+            worker: End::new(worker, root, worker_wire, serving, at_worker, &cut),
             client_wire,
-            worker_wire,
         }
     }
 

@@ -1,15 +1,25 @@
 //! Folders that are listed and files that are asked for.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use halyard_protocol::{
     access::Access,
     channel::{EntryKind, FileErrorCode, Message},
     limits::{MAX_CHANNEL_MESSAGE_BYTES, MAX_LIST_ENTRIES},
+    transfer::{Failure, RelativeName},
 };
 
-use super::pair::{Pair, content, name, soon};
-use crate::transfer::TransferError;
+use super::pair::{Pair, content, folder, name, soon};
+use crate::{
+    files::{Claims, FileRoot, Listing, Source, Store, Unfinished},
+    transfer::TransferError,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_asked_for_arrives_under_the_name_that_the_asker_chose() {
@@ -76,6 +86,51 @@ async fn a_large_folder_comes_in_pages_that_fit_into_a_message() {
     assert_eq!(seen, (0..250).map(|number| format!("{number:04}")).collect::<Vec<_>>());
     let beyond = soon(pair.client.transfers.list("", u64::MAX)).await.expect("nothing there");
     assert!(beyond.entries.is_empty() && !beyond.more);
+}
+
+/// Remembers how many folders were looked at in the same moment.
+struct Library {
+    root: FileRoot,
+    readers: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Store for Library {
+    fn list(&self, folder: &str, offset: u64) -> Result<Listing, Failure> {
+        let readers = self.readers.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(readers, Ordering::SeqCst);
+        // A large folder takes its time.
+        std::thread::sleep(Duration::from_millis(5));
+        self.readers.fetch_sub(1, Ordering::SeqCst);
+        self.root.list(folder, offset)
+    }
+
+    fn open(&self, name: &RelativeName) -> Result<Box<dyn Source>, Failure> {
+        self.root.open(name)
+    }
+
+    fn create(&self, name: &RelativeName, size: u64) -> Result<Arc<dyn Unfinished>, Failure> {
+        self.root.create(name, size)
+    }
+
+    fn claims(&self) -> &Claims {
+        self.root.claims()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_questions_is_answered_one_after_the_other() {
+    let (client, worker) = (folder(), folder());
+    let root = FileRoot::open(worker.path()).await.expect("a folder");
+    let (readers, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let library = Arc::new(Library { root: root.clone(), readers, most });
+    let store = library.clone();
+    let pair = Pair::between("eve", client, worker, store, root, Access::Viewer).await;
+    let questions = (0..32).map(|_| pair.client.transfers.list("", 0));
+    for answer in soon(futures_util::future::join_all(questions)).await {
+        assert_eq!(answer.expect("each is answered").total, 0);
+    }
+    assert_eq!(library.most.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::{
 use halyard_protocol::{access::Access, limits::CHUNK_BYTES};
 
 use super::pair::{Pair, content, soon};
-use crate::transfer::{Direction, Transfer};
+use crate::transfer::Direction;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_every_size_arrive_whole_with_their_names_and_times() {
@@ -77,12 +77,11 @@ async fn several_files_share_a_slow_connection_chunk_by_chunk() {
         soon(transfer.done()).await.expect("it arrives");
     }
     let order = order();
-    let id = |transfer: &Transfer| transfer.id().to_be_bytes()[3];
-    let begun = transfers.iter().map(|t| order.iter().position(|&of| of == id(t)));
+    let begun = transfers.iter().map(|t| order.iter().position(|&of| of == t.id()));
     let all_begun = begun.max().flatten().expect("three of them");
     let shared = &order[all_begun..all_begun + 30];
     for transfer in &transfers {
-        let share = shared.iter().filter(|&&of| of == id(transfer)).count();
+        let share = shared.iter().filter(|&&of| of == transfer.id()).count();
         assert!((5..=15).contains(&share), "{shared:?}");
     }
 }
@@ -124,4 +123,26 @@ async fn a_file_that_is_called_off_leaves_nothing() {
     soon(transfer.done()).await.expect_err("it was called off");
     soon(seen.done()).await.expect_err("it was called off");
     assert_eq!(pair.worker.names(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_connection_is_not_taken_for_a_dead_one() {
+    let pair = Pair::new(Access::Operator).await;
+    let wire = pair.client_wire.clone();
+    wire.gated.store(true, Ordering::Relaxed);
+    pair.client.write("film", &content(1, 5 * CHUNK_BYTES));
+    let transfer = pair.client.send("film", "film");
+    // A minute a chunk: the last batch takes longer than a receiver may stay silent.
+    let slowly = async {
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            wire.gate.add_permits(1);
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        finished = transfer.done() => { finished.expect("it arrives"); }
+        () = slowly => {}
+    }
+    assert_eq!(pair.worker.names(), ["film"]);
 }
