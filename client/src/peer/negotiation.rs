@@ -20,6 +20,10 @@ use super::{
 /// Candidates kept for a description that has not come yet.
 const MAX_EARLY_CANDIDATES: usize = 64;
 
+/// Candidates taken for one description; real ends have a few dozen. Each one is tried with every
+/// address of ours, so more would make us knock at whatever doors the other end names.
+const MAX_CANDIDATES: usize = 128;
+
 /// The longest candidate line that is looked at; real ones have about a hundred bytes.
 const MAX_CANDIDATE_BYTES: usize = 1024;
 
@@ -33,6 +37,8 @@ pub(super) struct Negotiation {
     /// An offer is out, and candidates that come now may belong to its answer.
     awaits_answer: bool,
     early: Vec<Candidate>,
+    /// Of the other end's present description, those inside it included.
+    candidates: usize,
 }
 
 impl Negotiation {
@@ -50,6 +56,7 @@ impl Negotiation {
             remote_ufrag: None,
             awaits_answer: false,
             early: Vec::new(),
+            candidates: 0,
         }
     }
 
@@ -79,9 +86,11 @@ impl Negotiation {
             kind: "answer",
             reason: error.to_string(),
         };
+        let candidates = candidates_of("offer", &sdp)?;
         self.remote_ufrag = ufrag(&sdp);
         let offer = RTCSessionDescription::offer(sdp).map_err(bad)?;
         self.connection.set_remote_description(offer).await.map_err(bad)?;
+        self.candidates = candidates;
         self.add_early_candidates().await;
         let answer = self.connection.create_answer(None).await.map_err(failed)?;
         let sdp = self.describe(answer).await.map_err(failed)?;
@@ -100,9 +109,11 @@ impl Negotiation {
                 reason: "no offer of ours is open".to_owned(),
             });
         }
+        let candidates = candidates_of("answer", &sdp)?;
         let new_ufrag = ufrag(&sdp);
         let answer = RTCSessionDescription::answer(sdp).map_err(bad)?;
         self.connection.set_remote_description(answer).await.map_err(bad)?;
+        self.candidates = candidates;
         self.remote_ufrag = new_ufrag;
         self.awaits_answer = false;
         self.add_early_candidates().await;
@@ -157,7 +168,13 @@ impl Negotiation {
         }
     }
 
-    async fn add(&self, candidate: Candidate) -> Result<(), PeerError> {
+    async fn add(&mut self, candidate: Candidate) -> Result<(), PeerError> {
+        if self.candidates >= MAX_CANDIDATES {
+            return Err(PeerError::BadCandidate(format!(
+                "{MAX_CANDIDATES} were taken already, more are not tried"
+            )));
+        }
+        self.candidates += 1;
         let init = RTCIceCandidateInit {
             candidate: candidate.candidate,
             sdp_mid: candidate.sdp_mid,
@@ -198,4 +215,16 @@ impl Negotiation {
             video.agree(codec::agreed(&*self.connection).await);
         }
     }
+}
+
+/// How many candidates a description brings along, if that is few enough.
+fn candidates_of(kind: &'static str, sdp: &str) -> Result<usize, PeerError> {
+    let found = sdp.lines().filter(|line| line.starts_with("a=candidate:")).count();
+    if found > MAX_CANDIDATES {
+        return Err(PeerError::BadDescription {
+            kind,
+            reason: format!("it has {found} candidates, at most {MAX_CANDIDATES} are accepted"),
+        });
+    }
+    Ok(found)
 }

@@ -86,6 +86,35 @@ async fn trickled(end: &mut End) -> Vec<Candidate> {
 }
 
 #[tokio::test]
+async fn a_peer_does_not_knock_at_every_door_it_is_told_of() {
+    let mut offerer = End::offerer(config(VideoRole::None)).await;
+    let mut answerer = End::answerer(config(VideoRole::None)).await;
+    let door = |port: u32| format!("candidate:{port} 1 udp 1 192.0.2.1 {port} typ host");
+    let offer = offerer.peer.create_offer(false).await.unwrap();
+    let doors: String = (1000..2000).map(|port| format!("a={}\r\n", door(port))).collect();
+    let refused = answerer.peer.accept_offer(&(offer.clone() + &doors)).await;
+    assert!(matches!(refused, Err(PeerError::BadDescription { kind: "offer", .. })), "{refused:?}");
+
+    let answer = answerer.peer.accept_offer(&offer).await.unwrap();
+    let mut taken = 0;
+    for port in 1000..2000 {
+        let candidate = Candidate {
+            candidate: door(port),
+            sdp_mid: None,
+            sdp_m_line_index: Some(0),
+            username_fragment: None,
+        };
+        match answerer.peer.add_candidate(candidate).await {
+            Ok(()) => taken += 1,
+            Err(error) => assert!(matches!(error, PeerError::BadCandidate(_)), "{error}"),
+        }
+    }
+    assert!((1..=128).contains(&taken), "{taken}");
+    offerer.peer.accept_answer(&answer).await.unwrap();
+    tokio::join!(offerer.until_open(), answerer.until_open());
+}
+
+#[tokio::test]
 async fn nonsense_is_refused_and_the_peer_goes_on() {
     let offerer = End::offerer(config(VideoRole::None)).await;
     let mut answerer = End::answerer(config(VideoRole::None)).await;
