@@ -8,7 +8,7 @@ use halyard_protocol::{
     ids::PeerId,
 };
 
-use super::{Event, Lease, LeaseChange, Limits, Rule, Velocity, refusals::Refusals};
+use super::{Event, Lease, LeaseChange, LeaseRefused, Limits, Rule, Velocity, refusals::Refusals};
 
 /// What a peer asks of the gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -112,7 +112,7 @@ impl Gate {
         input: Input,
     ) -> Vec<Event> {
         match input {
-            Input::Drive(drive) => self.drive(now, peer, drive),
+            Input::Drive(drive) => self.drive(now, peer, access, drive),
             Input::Lease(request) => self.lease_request(now, peer, access, request),
             Input::Estop(action) => self.estop(now, peer, access, action),
             Input::Left => self.left(peer),
@@ -163,7 +163,11 @@ impl Gate {
         hand.target
     }
 
-    fn drive(&mut self, now: Instant, peer: &PeerId, drive: Drive) -> Vec<Event> {
+    fn drive(&mut self, now: Instant, peer: &PeerId, access: Access, drive: Drive) -> Vec<Event> {
+        if !access.may_operate() {
+            // It may have held the lease with other rights; it does not drive on with these.
+            return self.refuse(now, peer, Rule::Lease, LeaseRefused::Viewer.to_string());
+        }
         if !self.lease.is_held_by(peer) {
             let message = match self.lease.holder() {
                 Some(holder) => format!("not followed: {holder} drives"),

@@ -103,6 +103,16 @@ fn the_holder_moves_it_and_nobody_else_does() {
 }
 
 #[test]
+fn a_holder_who_is_a_viewer_by_now_moves_nothing() {
+    let mut yard = Yard::with_ann();
+    let drive = yard.message(1.0, true);
+    let events = yard.gate.input(yard.now, &peer("ann"), Access::Viewer, Input::Drive(drive));
+    assert_eq!(rules(&events), [Rule::Lease]);
+    yard.wait(TICK * 5);
+    assert_eq!(yard.speed(), 0.0);
+}
+
+#[test]
 fn an_older_lease_number_is_not_followed() {
     let mut yard = Yard::with_ann();
     let old = yard.message(1.0, true);

@@ -111,6 +111,8 @@ struct Live {
     legacy: Option<Legacy>,
     greeted: bool,
     was_connected: bool,
+    /// It is on its way out, and the machine knows.
+    has_ended: bool,
     give_up_at: Option<tokio::time::Instant>,
     standing: watch::Receiver<Standing>,
     telemetry: watch::Receiver<Telemetry>,
@@ -140,6 +142,7 @@ impl Live {
             legacy: None,
             greeted: false,
             was_connected: false,
+            has_ended: false,
             give_up_at: Some(tokio::time::Instant::now() + CONNECT_WITHIN),
             standing: machine.standing(),
             telemetry: machine.telemetry(),
@@ -203,6 +206,7 @@ impl Live {
     /// Whatever the way out: first the machine stops, then words, then the connection.
     async fn end(mut self, end: &End, mut events: mpsc::Receiver<PeerEvent>) {
         self.leave_machine();
+        self.has_ended = true;
         self.pump = None;
         self.bulk.abort();
         // Events that nobody takes would hold up the connection's own goodbye.
@@ -222,9 +226,10 @@ impl Live {
         drain.abort();
     }
 
-    /// What the peer drove stops; but not what the same peer drives on its next connection.
+    /// What the peer drove stops; but not what the same peer drives on its next connection. A peer
+    /// that was sent away, or has other rights by now, takes nothing along to its next one.
     fn leave_machine(&self) {
-        if !self.start.replaced.is_cancelled() {
+        if !self.start.replaced.is_cancelled() || self.start.dismissed.is_cancelled() {
             self.start.shared.machine.left(self.start.asker.clone());
         }
     }
@@ -481,7 +486,10 @@ impl Live {
 /// Also when the session panics.
 impl Drop for Live {
     fn drop(&mut self) {
-        self.leave_machine();
+        // Once is enough: by the end of a goodbye the peer may drive on another connection.
+        if !self.has_ended {
+            self.leave_machine();
+        }
     }
 }
 
@@ -498,15 +506,29 @@ fn estop(standing: &Standing) -> Message {
     Message::Estop(Estop::State { latched, by })
 }
 
-/// What a peer said of itself, no longer than a line of a log.
+/// What a peer said of itself, no longer than a line of a log and nothing but one line.
 fn shortened(text: &str) -> &str {
-    let end = text.char_indices().nth(80).map_or(text.len(), |(at, _)| at);
-    &text[..end]
+    let mut chars = text.char_indices().enumerate();
+    let end = chars.find(|(count, (_, c))| *count == 80 || c.is_control());
+    &text[..end.map_or(text.len(), |(_, (at, _))| at)]
 }
 
 async fn sleep_until(when: Option<tokio::time::Instant>) {
     match when {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn what_a_peer_says_cannot_begin_a_line_of_the_log() {
+        assert_eq!(shortened("closed\n2026-01-01 ERROR all is lost"), "closed");
+        assert_eq!(shortened("\u{1b}[2J"), "");
+        assert_eq!(shortened(&"ä".repeat(100)), "ä".repeat(80));
+        assert_eq!(shortened("closed by the user"), "closed by the user");
     }
 }
