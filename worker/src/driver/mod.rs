@@ -44,7 +44,7 @@ pub trait Driver: Send + 'static {
     fn state(&mut self) -> DriverState;
 
     /// Begins one of the [`actions`](Driver::actions). The future is dropped when it is called off
-    /// (an e-stop, the worker's end); it must then leave the machine standing.
+    /// (an e-stop, the loss of who asked, the worker's end); it must then leave the machine standing.
     fn command(&mut self, name: &str, args: Value) -> CommandFuture;
 }
 

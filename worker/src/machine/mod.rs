@@ -193,11 +193,17 @@ impl MachineHandle {
     /// The peer left or its connection is lost: what it drove stops. Before everything else, and
     /// without waiting, so that it can be said on any way out.
     pub fn left(&self, asker: Asker) {
-        if let Err(mpsc::error::TrySendError::Full(_)) =
+        if let Err(mpsc::error::TrySendError::Full(ask)) =
             self.urgent.try_send(Ask::Gate(asker, Input::Left))
         {
-            // The watchdog stops the machine all the same; only the lease stays taken.
-            tracing::error!("the machine did not hear that a peer left: it has too much to do");
+            // The watchdog stops the machine meanwhile; but a lease that stayed taken by somebody
+            // who is gone would lock everybody else out, so this is never lost.
+            let urgent = self.urgent.clone();
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { urgent.send(ask).await });
+            } else {
+                tracing::error!("the machine did not hear that a peer left: it has too much to do");
+            }
         }
     }
 

@@ -54,6 +54,8 @@ pub(super) struct Task {
     waiting: HashMap<(PeerId, String), Vec<oneshot::Sender<Ack>>>,
     /// Cancelled and renewed by every e-stop: what moves the machine is called off with it.
     epoch: CancellationToken,
+    /// Of those whose commands move the machine: what they began is called off when they are gone.
+    hands: HashMap<PeerId, CancellationToken>,
     news: broadcast::Sender<News>,
     standing: watch::Sender<Standing>,
     telemetry: watch::Sender<Telemetry>,
@@ -93,6 +95,7 @@ impl Task {
             running: JoinSet::new(),
             waiting: HashMap::new(),
             epoch: CancellationToken::new(),
+            hands: HashMap::new(),
             news,
             standing,
             telemetry,
@@ -113,13 +116,13 @@ impl Task {
         tell.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
-                // Stopping first, in both senses; the gate's turn before new wishes, so that a
-                // flood of them cannot hold off the watchdog.
+                // Stopping first; the gate's turn, which is over in no time, before any wish, so
+                // that a flood of them, urgent ones included, cannot hold off the watchdog.
                 biased;
 
                 () = stop.cancelled() => break,
-                Some(ask) = urgent.recv() => self.ask(ask),
                 _ = turn.tick() => self.turn(),
+                Some(ask) = urgent.recv() => self.ask(ask),
                 _ = tell.tick() => self.tell(),
                 Some(ended) = self.running.join_next() => self.ended(ended),
                 Some(ask) = asks.recv() => self.ask(ask),
@@ -152,7 +155,13 @@ impl Task {
             self.driver.0.stop();
             self.epoch.cancel();
             self.epoch = CancellationToken::new();
+            self.hands.clear();
             self.turn();
+        }
+        if input == Input::Left
+            && let Some(hands) = self.hands.remove(&asker.peer)
+        {
+            hands.cancel();
         }
         self.publish(events);
     }
@@ -285,13 +294,23 @@ impl Task {
         let work = self.driver.0.command(&command.name, command.args);
         let work = std::panic::AssertUnwindSafe(work).catch_unwind();
         let epoch = self.epoch.clone();
+        let hands = if moves {
+            self.hands.entry(peer.clone()).or_insert_with(|| epoch.child_token()).clone()
+        } else {
+            CancellationToken::new()
+        };
         self.running.spawn(async move {
             let id = command.id;
             let ack = tokio::select! {
                 biased;
 
-                () = epoch.cancelled(), if moves => {
-                    Ack::failed(id, "stopped", "called off by the emergency stop")
+                () = hands.cancelled() => {
+                    let why = if epoch.is_cancelled() {
+                        "called off by the emergency stop"
+                    } else {
+                        "called off, since your connection was lost while the machine moved"
+                    };
+                    Ack::failed(id, "stopped", why)
                 }
                 ended = tokio::time::timeout(COMMAND_TIME, work) => match ended {
                     Ok(Ok(Ok(result))) => Ack::done(id, result),

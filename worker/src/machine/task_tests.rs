@@ -194,3 +194,56 @@ async fn a_stopped_worker_leaves_the_machine_standing() {
     yard.machine.stop().await;
     assert!(yard.diary.lock().unwrap().stops > stops);
 }
+
+#[tokio::test]
+async fn a_flood_of_urgent_wishes_does_not_keep_the_lease_of_a_driver_who_left() {
+    let yard = Yard::new();
+    let handle = yard.machine.handle();
+    handle.lease(ann(), LeaseRequest::Request).await;
+    yard.until(|s| s.holder == Some(ann().peer)).await;
+    // The machine has no turn before the queue is full: nothing here waits.
+    let clear = || handle.estop(eve(), EstopAction::Clear).now_or_never();
+    while clear().is_some() {}
+    handle.left(ann());
+    yard.until(|s| s.holder.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_urgent_wishes_does_not_hold_off_the_gates_turn() {
+    let diary = Arc::new(Mutex::new(Diary::default()));
+    diary.lock().unwrap().velocity = Velocity { linear: 1.0, angular: 0.0 };
+    let (news, _) = broadcast::channel(4);
+    let (standing, _stands) = watch::channel(Standing::default());
+    let (telemetry, _tells) = watch::channel(Telemetry::default());
+    let task = Task::new(Box::new(Paper(diary.clone())), news, standing, telemetry);
+    let (_asks, asked) = mpsc::channel(1);
+    // More than a task may take before it has to let others go on.
+    let (urgent, urgently) = mpsc::channel(1024);
+    let mut running = Box::pin(task.run(asked, urgently, CancellationToken::new()));
+    let turn = async {
+        while !diary.lock().unwrap().velocity.is_zero() {
+            while urgent.try_send(Ask::Gate(eve(), Input::Estop(EstopAction::Clear))).is_ok() {}
+            assert!((&mut running).now_or_never().is_none());
+            assert!(urgent.capacity() < 1024, "wishes never run out");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), turn).await.expect("the gate has its turn");
+}
+
+#[tokio::test]
+async fn what_moves_is_called_off_when_its_asker_is_gone() {
+    let yard = Yard::new();
+    let handle = yard.machine.handle();
+    let dance =
+        Command { id: "1".into(), name: "dance".into(), args: Value::Null, deadline_ms: None };
+    let dancing = handle.command(ann(), dance.clone()).await;
+    // Answered after the dance began, since asks are taken in order.
+    yard.command(ann(), "2", "look", Value::Null).await;
+    handle.left(eve());
+    handle.left(ann());
+    let ack = tokio::time::timeout(Duration::from_secs(5), dancing).await.expect("called off");
+    assert_eq!(code(&ack.unwrap()), "stopped");
+    // Said again after a reconnect, it is answered and not begun once more.
+    assert_eq!(code(&handle.command(ann(), dance).await.await.unwrap()), "stopped");
+}
