@@ -16,7 +16,7 @@
 //! * [`standalone`] (feature `standalone`) carries a broker along; [`direct`] answers peers over
 //!   plain HTTP there.
 //! * [`devices`] says what this computer has; [`report`] is what a worker tells its owner;
-//!   [`exit`] are the exit codes.
+//!   [`logging`] is its log, and [`exit`] are the exit codes.
 
 pub mod agent;
 pub mod config;
@@ -26,6 +26,7 @@ pub mod direct;
 pub mod drive;
 pub mod driver;
 pub mod exit;
+pub mod logging;
 pub mod machine;
 pub mod media;
 pub mod report;

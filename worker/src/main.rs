@@ -7,12 +7,11 @@ use halyard_client::tls;
 use halyard_worker::{
     agent::{AgentError, RoomError},
     config::{For, Settings, Typed, args},
-    devices, exit,
+    devices, exit, logging,
     report::{self, Reports},
     run::{self, RunError},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let matches = program().get_matches();
@@ -107,7 +106,7 @@ impl Failure {
 
 /// `run` and `standalone`.
 fn work(command: &str, matches: &ArgMatches) -> Result<(), Failure> {
-    start_logging()?;
+    logging::start().map_err(|e| Failure::usage(&e))?;
     let variables = std::env::vars().collect();
     let settings =
         Settings::read(&Typed::new(matches, variables)).map_err(|e| Failure::usage(&e))?;
@@ -177,34 +176,6 @@ fn of_agent(error: &AgentError) -> u8 {
         AgentError::Machine => return exit::FAILED,
     };
     if refused { exit::REFUSED } else { exit::UNREACHABLE }
-}
-
-/// The log goes to standard error: standard output belongs to the links and the JSON lines.
-fn start_logging() -> Result<(), Failure> {
-    const QUIET: &str = "warn,webrtc=error,rtc=error";
-    let filter = match std::env::var("HALYARD_LOG") {
-        Ok(said) => EnvFilter::try_new(&said).map_err(|error| {
-            let words = format!(
-                "HALYARD_LOG is {said:?}: {error}; accepted are levels like info, or \
-                 halyard_worker=debug,warn"
-            );
-            Failure::usage(&words)
-        })?,
-        Err(_) => EnvFilter::new(QUIET),
-    };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match std::env::var("HALYARD_LOG_FORMAT").as_deref() {
-        Ok("json") => builder.json().init(),
-        Ok("text") | Err(_) => builder.with_target(false).init(),
-        Ok(other) => {
-            let words = format!("HALYARD_LOG_FORMAT is {other:?}; accepted are text and json");
-            return Err(Failure::usage(&words));
-        }
-    }
-    Ok(())
 }
 
 /// Cancels on the first SIGINT or SIGTERM. Another one, by somebody who has lost patience, ends the
