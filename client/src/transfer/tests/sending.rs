@@ -130,6 +130,7 @@ async fn a_slow_connection_is_not_taken_for_a_dead_one() {
     let pair = Pair::new(Access::Operator).await;
     let wire = pair.client_wire.clone();
     wire.gated.store(true, Ordering::Relaxed);
+    pair.worker_wire.reports_nothing.store(true, Ordering::Relaxed);
     pair.client.write("film", &content(1, 5 * CHUNK_BYTES));
     let transfer = pair.client.send("film", "film");
     // A minute a chunk: the last batch takes longer than a receiver may stay silent.
