@@ -21,7 +21,7 @@ async fn a_viewer_sees_everything_and_moves_nothing() {
     let viewer = Arc::new(viewer);
     let stick = Stick::forward(viewer.clone(), 0);
     let words = notice("lease", &mut viewer.events()).await;
-    assert!(words.contains("request control first"), "{words}");
+    assert!(words.contains("operator's link"), "{words}");
     drop(stick);
     assert_eq!(speed(&telemetry("telemetry", &viewer, |_| true).await), 0.0);
 
