@@ -1,5 +1,7 @@
 //! The log on standard error: for people, or one JSON object a line.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{FilterExt, LevelFilter, Targets},
@@ -34,6 +36,7 @@ pub struct LogError {
 pub fn start() -> Result<(), LogError> {
     let wanted = wanted(std::env::var("HALYARD_LOG").ok())?;
     let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let lines: Box<dyn Layer<Registry> + Send + Sync> =
         match std::env::var("HALYARD_LOG_FORMAT").as_deref() {
             Ok("json") => lines.json().boxed(),

@@ -1,6 +1,6 @@
 //! The program `halyard-worker`: one life from the command line to an exit code.
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use halyard_client::tls;
