@@ -177,6 +177,8 @@ impl Peer {
             .thread
             .spawn(async move { step(negotiation.lock_owned().await).await });
         match task.await {
+            // Closed in the middle of the step: that is the reason, whatever the step met first.
+            Ok(Err(_)) if self.state() == PeerState::Closed => Err(PeerError::Closed),
             Ok(result) => result,
             Err(error) if error.is_panic() => Err(PeerError::BadDescription {
                 kind,
