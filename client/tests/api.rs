@@ -57,7 +57,7 @@ async fn a_room_comes_with_links_for_operators_and_viewers() {
         "tokens":{"operator":"op","viewer":"vi"},
         "join_url":"https://lab.example/r/4d7f5fe9#op","viewer_url":null}"#;
     let (server, api) = server([say(200, body)]).await;
-    let options = RoomOptions { ttl: Some(Duration::from_secs(60)), name: Some("rover".into()) };
+    let options = RoomOptions { ttl: Some(Duration::from_mins(1)), name: Some("rover".into()) };
     let room = within("create", api.create_room(&identity(), &options)).await.unwrap();
     let link = room.operator_link(&server.url).unwrap().expose();
     assert_eq!(link, "https://lab.example/r/4d7f5fe9#op", "the broker knows its public address");

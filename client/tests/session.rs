@@ -371,9 +371,9 @@ async fn a_file_goes_on_by_itself_after_the_connection_was_cut() {
         within("the old end is gone", serving).await.unwrap();
         let mut again = Worker::answer(&mut socket).await;
         again.hear_hello().await;
-        tokio::spawn(serve_files(again, root))
+        tokio::spawn(serve_files(again, root));
     };
-    let (sent, _serving) = within("sent", async { tokio::join!(send, cut) }).await;
+    let (sent, ()) = within("sent", async { tokio::join!(send, cut) }).await;
     let sent = sent.unwrap();
     assert_eq!(sent.size, bytes.len() as u64);
     assert!(sent.resumed_at > 0, "it did not start over");

@@ -91,7 +91,8 @@ async fn a_peer_does_not_knock_at_every_door_it_is_told_of() {
     let mut answerer = End::answerer(config(VideoRole::None)).await;
     let door = |port: u32| format!("candidate:{port} 1 udp 1 192.0.2.1 {port} typ host");
     let offer = offerer.peer.create_offer(false).await.unwrap();
-    let doors: String = (1000..2000).map(|port| format!("a={}\r\n", door(port))).collect();
+    let doors: String =
+        (1000..2000).flat_map(|port| ["a=".into(), door(port), "\r\n".into()]).collect();
     let refused = answerer.peer.accept_offer(&(offer.clone() + &doors)).await;
     assert!(matches!(refused, Err(PeerError::BadDescription { kind: "offer", .. })), "{refused:?}");
 

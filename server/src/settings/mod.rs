@@ -2,7 +2,7 @@
 //!
 //! [`Settings`] is what was typed once it *means* something: addresses, durations, paths. It is
 //! plain data that code may build by itself (`Settings { listen: …, ..Settings::default() }`);
-//! [`keys`] lists the words that people type for it and [`read`] turns flags, variables and a TOML
+//! [`keys`] lists the words that people type for it and [`read()`] turns flags, variables and a TOML
 //! file into it, refusing what it does not understand.
 
 mod keys;

@@ -2,7 +2,7 @@
 //!
 //! Sessions ask, the machine decides: every message that could move something goes through one
 //! queue into one task, which holds the [`Gate`](crate::drive::Gate) and the
-//! [`Driver`](crate::driver::Driver) and lets nobody else near them. The e-stop and the loss of a
+//! [`Driver`] and lets nobody else near them. The e-stop and the loss of a
 //! peer have a queue of their own that is always served first.
 //!
 //! Nobody is waited for: standing facts (who drives, e-stop, telemetry) are latest-wins, notices
