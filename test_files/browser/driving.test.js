@@ -66,6 +66,8 @@ test('holding W drives forward, A turns left, letting go stops', async (t) => {
     (now) => distance(now.pose, start.pose) > 0.5 && now.speed > 0.1,
   );
   assert.equal(moving.driver, (await page.stats()).self, 'telemetry names the driver');
+  const toasts = await page.page.getByTestId('toast').allTextContents();
+  assert.deepEqual(toasts, [], 'who drives stands beside the keys and is not said twice');
   const along = { x: Math.cos(start.pose.heading), y: Math.sin(start.pose.heading) };
   const [dx, dy] = [moving.pose.x - start.pose.x, moving.pose.y - start.pose.y];
   assert.ok(dx * along.x + dy * along.y > 0.4, 'it moved the way it looked');

@@ -11,7 +11,7 @@ import { toast } from './toasts.js';
 import { VideoView } from './video.js';
 
 /** Notices whose words the page has already: who drives, and the emergency stop. */
-const SHOWN_ELSEWHERE = new Set(['lease info', 'estop error', 'estop warning']);
+const SHOWN_ELSEWHERE = new Set(['lease_changed info', 'estop error', 'estop warning']);
 
 /**
  * The room: one session, and the views that show it.
