@@ -1,5 +1,5 @@
 import { byId, create, setText } from './dom.js';
-import { clip, formatBytes, formatDate } from './format.js';
+import { clip, formatBytes, formatDate, sentence } from './format.js';
 import { prepareHasher } from './hasher.js';
 import { openSink } from './sink.js';
 import { toast } from './toasts.js';
@@ -23,6 +23,8 @@ export class FilesView {
   #transfers;
   /** @type {FilesInfo | null} */
   #info = null;
+  /** Why files are not exchanged, in the machine's words. */
+  #hint = '';
   #folder = '';
   /** @type {Entry[]} */
   #entries = [];
@@ -98,12 +100,12 @@ export class FilesView {
     const writable = info?.writable === true;
     this.#refresh.hidden = !readable;
     this.#drop.hidden = !writable;
-    const hint = info?.hint && clip(info.hint, 300);
+    this.#hint = sentence(clip(info?.hint ?? '', 300));
     if (!readable && !writable) {
-      setText(this.#note, hint || 'This machine does not exchange files. Start it with --files DIR to allow it.');
+      setText(this.#note, this.#hint || 'This machine does not exchange files. Start it with --files DIR to allow it.');
       this.#clear();
     } else {
-      setText(this.#note, hint ?? '');
+      setText(this.#note, this.#hint);
       if (readable) this.#list(0);
     }
     if (readable || writable) prepareHasher();
@@ -144,7 +146,7 @@ export class FilesView {
     this.#rows.replaceChildren(...this.#entries.map((entry) => this.#row(entry)));
     const count = Number(total) || this.#entries.length;
     const empty = this.#info?.writable ? 'No files here yet. Send some.' : 'No files here yet.';
-    setText(this.#note, this.#info?.hint ?? (count === 0 ? empty : ''));
+    setText(this.#note, this.#hint || (count === 0 ? empty : ''));
   }
 
   #clear() {
@@ -210,7 +212,7 @@ export class FilesView {
     if (!files || files.length === 0) return;
     if (!this.#info?.writable) {
       const why = 'This page may not send files to this machine.';
-      toast(this.#info?.hint ?? why, 'warning');
+      toast(this.#hint || why, 'warning');
       return;
     }
     for (const file of files) this.#transfers.upload(file, this.#folder);

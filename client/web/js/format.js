@@ -73,3 +73,12 @@ export function shortenNames(text, self) {
 export function clip(text, max) {
   return text.length <= max ? text : `${text.slice(0, max - 1)}…`;
 }
+
+/**
+ * A text as a sentence begins.
+ *
+ * @param {string} text
+ */
+export function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -2,7 +2,7 @@ import { CommandsView } from './commands.js';
 import { byId, setText } from './dom.js';
 import { DrivingView } from './driving.js';
 import { FilesView } from './files.js';
-import { clip, shortenNames } from './format.js';
+import { clip, sentence, shortenNames } from './format.js';
 import { LinkStats } from './link-stats.js';
 import { Session } from './session.js';
 import { StatusView } from './status.js';
@@ -54,7 +54,7 @@ export function openRoom(place) {
     if (SHOWN_ELSEWHERE.has(`${code} ${severity}`)) return;
     const text = shortenNames(clip(String(message), 300), session.self);
     const known = severity === 'error' || severity === 'warning' ? severity : 'info';
-    toast(text.charAt(0).toUpperCase() + text.slice(1), known);
+    toast(sentence(text), known);
   });
   session.on('message', (message) => {
     if (message.prefix === 'ACK') commands.acked(message.payload);
