@@ -201,6 +201,13 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_line_is_named_and_not_shown() {
+        let (typed, _file) = with_file(typed(&[], &[]), "video = 'sim'\ntoken = \"s3cret\n");
+        let text = refusal(&typed);
+        assert!(text.contains("is not TOML: line 2") && !text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
     fn a_picture_from_elsewhere_has_no_rover_unless_asked_for() {
         let rtp = Settings::read(&typed(&[("video", "rtp:5600")], &[])).expect("good");
         assert_eq!(rtp.driver, DriverSpec::None);

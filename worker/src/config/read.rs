@@ -209,7 +209,7 @@ fn from_file(path: Option<&PathBuf>) -> Result<BTreeMap<&'static str, Value>, Se
     })?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| SettingError::Toml {
         path: path.clone(),
-        message: error.to_string(),
+        message: toml_message(&text, &error),
     })?;
     let mut values = BTreeMap::new();
     for (name, found) in table {
@@ -230,6 +230,15 @@ fn from_file(path: Option<&PathBuf>) -> Result<BTreeMap<&'static str, Value>, Se
         values.insert(key.name, Value { parts, place: place.clone() });
     }
     Ok(values)
+}
+
+/// Where and why, without the line itself: a secret may stand in it.
+fn toml_message(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before {
+        Some(before) => format!("line {}: {}", before.matches('\n').count() + 1, error.message()),
+        None => error.message().to_owned(),
+    }
 }
 
 /// A single value as text: numbers and yes or no need no quotes.
