@@ -12,6 +12,8 @@ install_for() { # STAGE…
     install_rust_components "$@"
     if needs python "$@" || ! node_is_new_enough; then install_python_packages; fi
     if needs node "$@"; then install_node_packages; fi
+    # The shell remembers where it found a command: python3 may have been the system's until now.
+    hash -r
     say "everything needed is here"
 }
 
