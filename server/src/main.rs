@@ -102,12 +102,12 @@ fn announce(server: &Server, settings: &Settings) {
 
 /// What the settings mean, without secrets.
 fn summary(settings: &Settings) -> String {
-    let store = settings.store;
     let mut lines = vec![
         "the configuration is good".to_owned(),
         format!("listen           {}", settings.listen),
-        format!("identity         {:?}", settings.identity).to_lowercase(),
-        format!("store            {store:?}").to_lowercase(),
+        format!("identity         {}", settings.identity),
+        format!("store            {}", settings.store),
+        format!("bus              {}", settings.bus),
         format!("room_ttl         {}", humantime::format_duration(settings.room_ttl)),
     ];
     if let Some(addr) = settings.admin_listen {

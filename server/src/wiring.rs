@@ -9,19 +9,20 @@ use crate::{
     identity::{EmbeddedIdentity, IdentityProvider, load_or_create},
     rooms::{Hall, RoomLimits},
     server::BindError,
-    settings::{IdentityKind, StoreKind},
+    settings::{BusKind, IdentityKind, StoreKind},
     store::{EmbeddedStore, MemoryStore, RoomStore},
 };
 
 /// Opens what the settings name. Blocks on the disk.
 pub fn open(settings: Settings) -> Result<Broker, BindError> {
-    let identity: Arc<dyn IdentityProvider> = match settings.identity {
+    let identity: Arc<dyn IdentityProvider> = match &settings.identity {
         IdentityKind::Embedded => Arc::new(match &settings.data_dir {
             Some(dir) => EmbeddedIdentity::new(&load_or_create(dir)?, settings.identity_ttl)?,
             None => EmbeddedIdentity::in_memory(settings.identity_ttl)?,
         }),
+        IdentityKind::Cognito(_) => return Err(not_built("identity = \"cognito\"", "aws")),
     };
-    let store: Arc<dyn RoomStore> = match (settings.store, &settings.data_dir) {
+    let store: Arc<dyn RoomStore> = match (&settings.store, &settings.data_dir) {
         (StoreKind::Memory, _) => Arc::new(MemoryStore::default()),
         (StoreKind::Embedded, Some(dir)) => Arc::new(EmbeddedStore::open(dir)?),
         (StoreKind::Embedded, None) => {
@@ -29,10 +30,22 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
                 "store = \"embedded\" needs data_dir: rooms are kept in a file there".to_owned(),
             ));
         }
+        (StoreKind::DynamoDb { .. }, _) => return Err(not_built("store = \"dynamodb\"", "aws")),
     };
+    if let BusKind::Nats(_) = &settings.bus {
+        return Err(not_built("bus = \"nats://…\"", "nats"));
+    }
     let hall = Hall::new(RoomLimits {
         max_peers: settings.limits.max_peers_per_room,
         resume_window: settings.timing.resume_window,
     });
     Ok(Broker { hall, store, identity, ice: IceConfig::new(&settings), settings })
+}
+
+/// A setting that this program was built without.
+fn not_built(setting: &str, feature: &str) -> BindError {
+    BindError::Settings(format!(
+        "{setting} needs a program that was built with --features {feature}; the published images \
+         are"
+    ))
 }

@@ -46,30 +46,75 @@ const fn many(name: &'static str, help: &'static str, accepted: &'static str) ->
 
 const ADDRESS: &str = "an address with a port, like 127.0.0.1:8080 or [::]:8080";
 const DURATION: &str = "a duration above zero, like 90s, 30m, 2h or 7d";
+const WEB_ADDRESS: &str = "an http:// or https:// address without ? and #";
+const PEM: &str = "a file in PEM";
 const COUNT: &str = "a whole number from 1 on";
 
 /// Every key.
 pub const KEYS: &[Key] = &[
     one("listen", "Page, REST and WebSocket [default: 127.0.0.1:8080]", ADDRESS),
-    one("admin_listen", "A second address for /health and /ready alone", ADDRESS),
-    one("identity", "Who signs identities [default: embedded]", "embedded"),
+    one("rest_listen", "A second address for REST alone, as the original had", ADDRESS),
+    one("admin_listen", "An address for operators: /health, /ready, /metrics, log level", ADDRESS),
+    one("tls_cert", "Certificate chain for this server's own TLS; needs tls_key", PEM),
+    one("tls_key", "Key of the certificate; needs tls_cert", PEM),
+    one("identity", "Who signs identities [default: embedded]", "embedded or cognito"),
     one("identity_ttl", "How long an identity token is good for [default: 24h]", DURATION),
+    one("identity_key", "Signing key that several servers share [default: in data_dir]", "a file"),
+    one(
+        "cognito_user_pool_id",
+        "The user pool of identity = \"cognito\"",
+        "a pool id like eu-central-1_AbCdEfGhI",
+    ),
+    one("cognito_app_client_id", "The app client that users sign in through", "a client id"),
+    one(
+        "cognito_issuer",
+        "What the pool writes as issuer [default: AWS's address of the pool]",
+        WEB_ADDRESS,
+    ),
+    one("cognito_jwks_url", "Where the pool's keys are [default: below the issuer]", WEB_ADDRESS),
     one(
         "store",
         "Where rooms are kept [default: embedded with a data directory, else memory]",
-        "memory or embedded",
+        "memory, embedded or dynamodb",
+    ),
+    one(
+        "dynamodb_table",
+        "The table of store = \"dynamodb\" [default: rooms]",
+        "3 to 255 letters, digits, dots, dashes or underscores",
+    ),
+    many(
+        "bus",
+        "How servers of the same rooms talk to each other [default: local]",
+        "local, or addresses like nats://10.0.0.5:4222 without a name or password in them",
+    ),
+    one("bus_credentials", "The .creds file for NATS", "a file"),
+    Key {
+        name: "bus_token",
+        help: "The token that NATS asks for",
+        accepted: "a text that is not empty",
+        shape: Shape::Secret,
+    },
+    one(
+        "node_url",
+        "Where this server alone is reached, for peers of one that drains",
+        WEB_ADDRESS,
     ),
     one("data_dir", "Folder for the signing key and the embedded store", "a folder"),
     one("room_ttl", "How long a room lives unless asked otherwise [default: 2h]", DURATION),
     one(
         "public_url",
         "The address that links are made with [default: the host that was asked]",
-        "an http:// or https:// address without ? and #",
+        WEB_ADDRESS,
     ),
     many(
         "allowed_origins",
         "Pages that may talk to the broker besides its own",
         "* for any, or origins like https://lab.example",
+    ),
+    many(
+        "trusted_proxies",
+        "Proxies whose X-Forwarded-For is believed",
+        "addresses or networks like 10.0.0.0/8",
     ),
     many(
         "stun_urls",
@@ -89,9 +134,22 @@ pub const KEYS: &[Key] = &[
     },
     one("turn_ttl", "How long a TURN credential is good for [default: 12h]", DURATION),
     one("max_connections", "Sockets open at a time [default: 20000]", COUNT),
+    one(
+        "max_connections_per_address",
+        "Sockets open at a time from one address (IPv6: one /64) [default: 1000]",
+        COUNT,
+    ),
+    one(
+        "handshakes_per_minute",
+        "Sign-ins, new rooms and sockets from one address in a minute [default: 600]",
+        COUNT,
+    ),
+    one("messages_per_second", "Messages on one socket in a second [default: 50]", COUNT),
+    one("max_rooms", "Rooms in use at a time on this server [default: 50000]", COUNT),
     one("max_rooms_per_identity", "Rooms that one identity may own [default: 16]", COUNT),
     one("max_peers_per_room", "Peers in one room [default: 256]", COUNT),
     one("max_room_ttl", "The longest a room may be asked to live [default: 30d]", DURATION),
+    one("otlp_endpoint", "Where spans are sent, OTLP over HTTP [default: nowhere]", WEB_ADDRESS),
     one("drain_timeout", "How long a stop waits for peers to leave [default: 10s]", DURATION),
 ];
 

@@ -9,6 +9,7 @@ mod keys;
 mod read;
 
 use std::{
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -18,6 +19,7 @@ use halyard_protocol::{
     limits::{DEFAULT_ROOM_TTL, PING_EVERY, RESUME_WINDOW},
     token::Token,
 };
+use ipnet::IpNet;
 use url::Url;
 
 pub use self::{
@@ -30,26 +32,42 @@ pub use self::{
 pub struct Settings {
     /// Where page, REST and WebSocket are served. Port 0 takes any free one.
     pub listen: SocketAddr,
-    /// A second address for `/health` and `/ready` alone, where probes may ask. None by default.
+    /// A second address for REST alone, which the original served on a port of its own (8001).
+    pub rest_listen: Option<SocketAddr>,
+    /// Another address for operators: `/health`, `/ready`, `/metrics` and the log level.
     pub admin_listen: Option<SocketAddr>,
+    /// Certificate and key of this server's own TLS. Without them TLS is a proxy's work.
+    pub tls: Option<TlsSettings>,
     /// Who says who somebody is.
     pub identity: IdentityKind,
     /// How long an identity token of the embedded provider is good for.
     pub identity_ttl: Duration,
+    /// The signing key of the embedded provider, where several servers share one. Without it the
+    /// key is kept in the data directory, or in memory.
+    pub identity_key: Option<PathBuf>,
     /// Where rooms are kept.
     pub store: StoreKind,
     /// Folder for the signing key and the embedded store. Without it both live in memory.
     pub data_dir: Option<PathBuf>,
+    /// How this server talks to the others that serve the same rooms.
+    pub bus: BusKind,
+    /// Where this server alone is reached, told to peers of a server that drains. Without it they
+    /// come back to the address they had, which is right behind a load balancer.
+    pub node_url: Option<Url>,
     /// How long a room lives unless its creator says otherwise.
     pub room_ttl: Duration,
     /// The address that links are made with. Without it a link names the host that was asked.
     pub public_url: Option<Url>,
     /// Which pages may talk to the broker from a browser besides its own.
     pub allowed_origins: AllowedOrigins,
+    /// Proxies whose `X-Forwarded-For` is believed, as addresses or networks (`10.0.0.0/8`).
+    pub trusted_proxies: Vec<IpNet>,
     /// STUN servers told to every peer.
     pub stun_urls: Vec<String>,
     /// TURN servers told to every peer with credentials of its own, where there are any.
     pub turn: Option<TurnSettings>,
+    /// Where spans are sent (OTLP over HTTP), if anywhere.
+    pub otlp_endpoint: Option<Url>,
     /// What nobody may exceed.
     pub limits: Limits,
     /// How long things may take.
@@ -60,19 +78,26 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            rest_listen: None,
             admin_listen: None,
+            tls: None,
             identity: IdentityKind::Embedded,
             identity_ttl: Duration::from_hours(24),
+            identity_key: None,
             store: StoreKind::Memory,
             data_dir: None,
+            bus: BusKind::Local,
+            node_url: None,
             room_ttl: DEFAULT_ROOM_TTL,
             public_url: None,
             allowed_origins: AllowedOrigins::default(),
+            trusted_proxies: Vec::new(),
             stun_urls: vec![
                 "stun:stun.l.google.com:19302".to_owned(),
                 "stun:stun1.l.google.com:19302".to_owned(),
             ],
             turn: None,
+            otlp_endpoint: None,
             limits: Limits::default(),
             timing: Timing::default(),
         }
@@ -80,21 +105,99 @@ impl Default for Settings {
 }
 
 /// Which provider signs and verifies identities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum IdentityKind {
     /// The broker's own ES256 key.
     #[default]
     Embedded,
+    /// Temporary users of an AWS Cognito user pool.
+    Cognito(CognitoSettings),
+}
+
+/// A user pool. Region, endpoint and credentials come from the AWS variables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CognitoSettings {
+    /// The pool, like `eu-central-1_AbCdEfGhI`.
+    pub user_pool_id: String,
+    /// The app client that users sign in through; it must allow `ADMIN_USER_PASSWORD_AUTH`.
+    pub app_client_id: String,
+    /// What the pool writes as `iss`. Without it, AWS's own address of the pool.
+    pub issuer: Option<Url>,
+    /// Where the pool's keys are. Without it, below the issuer, where AWS keeps them.
+    pub jwks_url: Option<Url>,
 }
 
 /// Where rooms are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum StoreKind {
     /// In memory: gone when the broker stops.
     #[default]
     Memory,
     /// In one file below the data directory: an acknowledged room survives `kill -9`.
     Embedded,
+    /// In this table of AWS DynamoDB, which several servers may share.
+    DynamoDb {
+        /// The table's name.
+        table: String,
+    },
+}
+
+/// How servers that serve the same rooms talk to each other.
+#[derive(Debug, Clone, Default)]
+pub enum BusKind {
+    /// There is only this one.
+    #[default]
+    Local,
+    /// Over NATS.
+    Nats(NatsSettings),
+}
+
+/// A NATS cluster.
+#[derive(Debug, Clone)]
+pub struct NatsSettings {
+    /// Its servers, like `nats://10.0.0.5:4222`.
+    pub servers: Vec<String>,
+    /// A `.creds` file.
+    pub credentials: Option<PathBuf>,
+    /// A token, where the cluster asks for one.
+    pub token: Option<Token>,
+}
+
+impl fmt::Display for IdentityKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Cognito(pool) => write!(f, "cognito, user pool {}", pool.user_pool_id),
+        }
+    }
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Embedded => f.write_str("embedded"),
+            Self::DynamoDb { table } => write!(f, "dynamodb, table {table}"),
+        }
+    }
+}
+
+impl fmt::Display for BusKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::Nats(nats) => f.write_str(&nats.servers.join(", ")),
+        }
+    }
+}
+
+/// The files of this server's own TLS, in PEM. Read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The certificate, and those between it and the root.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// Which pages may talk to the broker from a browser. Its own always may.
@@ -128,6 +231,14 @@ pub struct TurnSettings {
 pub struct Limits {
     /// Sockets open at a time, registered or not. Each costs some 10 KiB and a file descriptor.
     pub max_connections: usize,
+    /// Sockets open at a time from one address (IPv6: one /64).
+    pub max_connections_per_address: usize,
+    /// Sign-ins, new rooms and sockets from one address in a minute; a burst of as many is allowed.
+    pub handshakes_per_minute: usize,
+    /// Messages on one socket in a second; a burst of ten times as many is allowed.
+    pub messages_per_second: usize,
+    /// Rooms in use at a time on this server.
+    pub max_rooms: usize,
     /// Rooms that one identity may own at a time.
     pub max_rooms_per_identity: usize,
     /// Peers in one room, those included that may still resume.
@@ -140,6 +251,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 20_000,
+            max_connections_per_address: 1_000,
+            handshakes_per_minute: 600,
+            messages_per_second: 50,
+            max_rooms: 50_000,
             max_rooms_per_identity: 16,
             max_peers_per_room: 256,
             max_room_ttl: Duration::from_hours(30 * 24),

@@ -4,14 +4,21 @@
 //! value stop the start, and the message has the key, the value, where it stood and what is
 //! accepted.
 
-use std::{collections::BTreeMap, fmt, fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use halyard_protocol::token::Token;
+use ipnet::IpNet;
 use url::Url;
 
 use super::{
-    AllowedOrigins, IdentityKind, KEYS, Key, Limits, Settings, Shape, StoreKind, Timing,
-    TurnSettings,
+    AllowedOrigins, BusKind, CognitoSettings, IdentityKind, KEYS, Key, Limits, NatsSettings,
+    Settings, Shape, StoreKind, Timing, TlsSettings, TurnSettings,
     keys::{VARIABLES_OF_OTHERS, nearest},
 };
 
@@ -311,35 +318,8 @@ impl Values {
 
 fn meaning(values: &Values) -> Result<Settings, SettingError> {
     let standard = Settings::default();
-    let data_dir = values.one("data_dir", |t| (!t.is_empty()).then(|| PathBuf::from(t)))?;
-    let store = values.one("store", |text| match text {
-        "memory" => Some(StoreKind::Memory),
-        "embedded" => Some(StoreKind::Embedded),
-        _ => None,
-    })?;
-    if store == Some(StoreKind::Embedded) && data_dir.is_none() {
-        return Err(SettingError::Needs {
-            key: "store = \"embedded\"",
-            needs: "data_dir",
-            why: "rooms are kept in a file there",
-        });
-    }
-    let store = store.unwrap_or(match data_dir {
-        Some(_) => StoreKind::Embedded,
-        None => StoreKind::Memory,
-    });
-    let limits = Limits {
-        max_connections: values
-            .one("max_connections", count)?
-            .unwrap_or(standard.limits.max_connections),
-        max_rooms_per_identity: values
-            .one("max_rooms_per_identity", count)?
-            .unwrap_or(standard.limits.max_rooms_per_identity),
-        max_peers_per_room: values
-            .one("max_peers_per_room", count)?
-            .unwrap_or(standard.limits.max_peers_per_room),
-        max_room_ttl: values.one("max_room_ttl", duration)?.unwrap_or(standard.limits.max_room_ttl),
-    };
+    let data_dir = values.one("data_dir", path)?;
+    let limits = limits(values, standard.limits)?;
     let timing = Timing {
         drain_within: values
             .one("drain_timeout", duration)?
@@ -348,23 +328,148 @@ fn meaning(values: &Values) -> Result<Settings, SettingError> {
     };
     Ok(Settings {
         listen: values.one("listen", address)?.unwrap_or(standard.listen),
+        rest_listen: values.one("rest_listen", address)?,
         admin_listen: values.one("admin_listen", address)?,
-        identity: values
-            .one("identity", |t| (t == "embedded").then_some(IdentityKind::Embedded))?
-            .unwrap_or_default(),
+        tls: tls(values)?,
+        identity: identity(values)?,
         identity_ttl: values.one("identity_ttl", duration)?.unwrap_or(standard.identity_ttl),
-        store,
+        identity_key: values.one("identity_key", path)?,
+        store: store(values, data_dir.is_some())?,
         data_dir,
+        bus: bus(values)?,
+        node_url: values.one("node_url", web_address)?,
         room_ttl: values.one("room_ttl", duration)?.unwrap_or(standard.room_ttl),
-        public_url: values.one("public_url", public_url)?,
+        public_url: values.one("public_url", web_address)?,
         allowed_origins: origins(values)?,
+        trusted_proxies: values.all("trusted_proxies", network)?.unwrap_or_default(),
         stun_urls: values
             .all("stun_urls", |t| ice_url(t, &["stun:", "stuns:"]))?
             .unwrap_or(standard.stun_urls),
         turn: turn(values)?,
+        otlp_endpoint: values.one("otlp_endpoint", web_address)?,
         limits,
         timing,
     })
+}
+
+fn limits(values: &Values, standard: Limits) -> Result<Limits, SettingError> {
+    let number = |name, otherwise| Ok(values.one(name, count)?.unwrap_or(otherwise));
+    Ok(Limits {
+        max_connections: number("max_connections", standard.max_connections)?,
+        max_connections_per_address: number(
+            "max_connections_per_address",
+            standard.max_connections_per_address,
+        )?,
+        handshakes_per_minute: number("handshakes_per_minute", standard.handshakes_per_minute)?,
+        messages_per_second: number("messages_per_second", standard.messages_per_second)?,
+        max_rooms: number("max_rooms", standard.max_rooms)?,
+        max_rooms_per_identity: number("max_rooms_per_identity", standard.max_rooms_per_identity)?,
+        max_peers_per_room: number("max_peers_per_room", standard.max_peers_per_room)?,
+        max_room_ttl: values.one("max_room_ttl", duration)?.unwrap_or(standard.max_room_ttl),
+    })
+}
+
+/// Both or none.
+fn tls(values: &Values) -> Result<Option<TlsSettings>, SettingError> {
+    match (values.one("tls_cert", path)?, values.one("tls_key", path)?) {
+        (Some(cert), Some(key)) => Ok(Some(TlsSettings { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(SettingError::Needs {
+            key: "tls_cert",
+            needs: "tls_key",
+            why: "a certificate is of no use without its key",
+        }),
+        (None, Some(_)) => Err(SettingError::Needs {
+            key: "tls_key",
+            needs: "tls_cert",
+            why: "there is no certificate that it belongs to",
+        }),
+    }
+}
+
+fn identity(values: &Values) -> Result<IdentityKind, SettingError> {
+    let user_pool_id = values.one("cognito_user_pool_id", not_empty)?;
+    let app_client_id = values.one("cognito_app_client_id", not_empty)?;
+    let issuer = values.one("cognito_issuer", web_address)?;
+    let jwks_url = values.one("cognito_jwks_url", web_address)?;
+    let cognito = values.one("identity", |text| match text {
+        "embedded" => Some(false),
+        "cognito" => Some(true),
+        _ => None,
+    })?;
+    if cognito != Some(true) {
+        return Ok(IdentityKind::Embedded);
+    }
+    let needs = |needs, why| SettingError::Needs { key: "identity = \"cognito\"", needs, why };
+    Ok(IdentityKind::Cognito(CognitoSettings {
+        user_pool_id: user_pool_id
+            .ok_or(needs("cognito_user_pool_id", "users are made in a pool"))?,
+        app_client_id: app_client_id
+            .ok_or(needs("cognito_app_client_id", "users sign in through an app client"))?,
+        issuer,
+        jwks_url,
+    }))
+}
+
+fn store(values: &Values, has_data_dir: bool) -> Result<StoreKind, SettingError> {
+    let table = values.one("dynamodb_table", table_name)?.unwrap_or_else(|| "rooms".to_owned());
+    let store = values.one("store", |text| match text {
+        "memory" => Some(StoreKind::Memory),
+        "embedded" => Some(StoreKind::Embedded),
+        "dynamodb" => Some(StoreKind::DynamoDb { table: table.clone() }),
+        _ => None,
+    })?;
+    match store {
+        Some(StoreKind::Embedded) if !has_data_dir => Err(SettingError::Needs {
+            key: "store = \"embedded\"",
+            needs: "data_dir",
+            why: "rooms are kept in a file there",
+        }),
+        Some(store) => Ok(store),
+        None if has_data_dir => Ok(StoreKind::Embedded),
+        None => Ok(StoreKind::Memory),
+    }
+}
+
+fn bus(values: &Values) -> Result<BusKind, SettingError> {
+    let servers = values.all("bus", |text| (text == "local").then(String::new).or(nats(text)))?;
+    let credentials = values.one("bus_credentials", path)?;
+    let token = values.one("bus_token", |t| (!t.is_empty()).then(|| Token::new(t)))?;
+    let servers: Vec<String> =
+        servers.unwrap_or_default().into_iter().filter(|server| !server.is_empty()).collect();
+    if servers.is_empty() {
+        return Ok(BusKind::Local);
+    }
+    Ok(BusKind::Nats(NatsSettings { servers, credentials, token }))
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn not_empty(text: &str) -> Option<String> {
+    (!text.trim().is_empty()).then(|| text.to_owned())
+}
+
+/// As DynamoDB takes them.
+fn table_name(text: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    ((3..=255).contains(&text.len()) && text.chars().all(plain)).then(|| text.to_owned())
+}
+
+/// A server of NATS. A password in the address would be shown wherever the address is.
+fn nats(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let plain = matches!(url.scheme(), "nats" | "tls")
+        && url.host().is_some()
+        && url.username().is_empty()
+        && url.password().is_none();
+    plain.then(|| text.to_owned())
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn address(text: &str) -> Option<SocketAddr> {
@@ -379,7 +484,7 @@ fn count(text: &str) -> Option<usize> {
     text.parse().ok().filter(|&number| number > 0)
 }
 
-fn public_url(text: &str) -> Option<Url> {
+fn web_address(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.host().is_some()
@@ -401,7 +506,7 @@ fn origins(values: &Values) -> Result<AllowedOrigins, SettingError> {
             return Some(text.to_owned());
         }
         // What browsers send has no path, and reading a URL back gives it one.
-        let url = public_url(text).filter(|url| url.path() == "/")?;
+        let url = web_address(text).filter(|url| url.path() == "/")?;
         Some(url.origin().ascii_serialization())
     };
     let Some(listed) = values.all("allowed_origins", origin)? else {
@@ -570,5 +675,50 @@ mod tests {
         );
         let any = read(&typed(&[("allowed_origins", "*")], &[])).expect("good");
         assert_eq!(any.allowed_origins, AllowedOrigins::Any);
+    }
+
+    #[test]
+    fn a_user_pool_and_a_table_are_named() {
+        let pool = [
+            ("identity", "cognito"),
+            ("cognito_user_pool_id", "eu-central-1_AbCdEfGhI"),
+            ("cognito_app_client_id", "7abc"),
+            ("store", "dynamodb"),
+        ];
+        let settings = read(&typed(&pool, &[])).expect("good");
+        assert_eq!(settings.store, StoreKind::DynamoDb { table: "rooms".into() });
+        let IdentityKind::Cognito(cognito) = settings.identity else { panic!("a pool") };
+        assert_eq!(cognito.user_pool_id, "eu-central-1_AbCdEfGhI");
+        assert!(cognito.issuer.is_none() && cognito.jwks_url.is_none());
+        assert!(refusal(&typed(&pool[..2], &[])).contains("cognito_app_client_id"));
+        assert!(refusal(&typed(&[("dynamodb_table", "a b")], &[])).contains("3 to 255"));
+    }
+
+    #[test]
+    fn a_bus_is_local_or_servers_without_a_password_in_their_address() {
+        let bus = |text: &str| read(&typed(&[("bus", text)], &[])).map(|settings| settings.bus);
+        assert!(matches!(bus("local"), Ok(BusKind::Local)));
+        let Ok(BusKind::Nats(nats)) = bus("nats://a:4222, tls://b:4222") else { panic!("NATS") };
+        assert_eq!(nats.servers, ["nats://a:4222", "tls://b:4222"]);
+        assert!(bus("nats://me:secret@a:4222").is_err());
+        assert!(bus("redis://a").is_err());
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let cert = ("tls_cert", "/etc/halyard/cert.pem");
+        assert!(refusal(&typed(&[cert], &[])).contains("tls_key"));
+        let tls =
+            read(&typed(&[cert, ("tls_key", "/etc/halyard/key.pem")], &[])).expect("good").tls;
+        assert_eq!(tls.expect("TLS").key, PathBuf::from("/etc/halyard/key.pem"));
+    }
+
+    #[test]
+    fn proxies_are_addresses_or_networks() {
+        let proxies = read(&typed(&[("trusted_proxies", "10.0.0.0/8, ::1")], &[])).expect("good");
+        let proxies = proxies.trusted_proxies;
+        assert!(proxies[0].contains(&"10.9.8.7".parse::<IpAddr>().expect("an address")));
+        assert!(proxies[1].contains(&"::1".parse::<IpAddr>().expect("an address")));
+        assert!(refusal(&typed(&[("trusted_proxies", "proxy.lan")], &[])).contains("10.0.0.0/8"));
     }
 }
