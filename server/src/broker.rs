@@ -104,7 +104,8 @@ impl Broker {
                 ttl
             }
         };
-        Ok(now.unix() + ttl.as_secs().max(1))
+        // Saturating: a limit that somebody set to for ever must not wrap around.
+        Ok(now.unix().saturating_add(ttl.as_secs().max(1)))
     }
 
     /// Makes a room. When this returns, it is as durable as the store is.
@@ -130,6 +131,7 @@ impl Broker {
             expires_at,
             operator: TokenHash::of(&operator),
             viewer: TokenHash::of(&viewer),
+            banned: Vec::new(),
         };
         let most = self.settings.limits.max_rooms_per_identity;
         for _ in 0..DRAWS {

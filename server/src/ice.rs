@@ -41,7 +41,7 @@ impl IceConfig {
         let mut ice_servers = stun.clone();
         let mut expires_at = None;
         if let Some(turn) = &self.turn {
-            let expiry = unix + turn.ttl.as_secs();
+            let expiry = unix.saturating_add(turn.ttl.as_secs());
             let username = format!("{expiry}:{peer}");
             ice_servers.push(IceServer {
                 urls: turn.urls.clone(),

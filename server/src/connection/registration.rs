@@ -165,6 +165,7 @@ mod tests {
             expires_at: now.unix() + 600,
             operator: TokenHash::of(&new_token()),
             viewer: TokenHash::of(&old),
+            banned: Vec::new(),
         };
         store.rooms.create(&record, 1, now.unix()).await.expect("kept");
 

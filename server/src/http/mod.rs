@@ -157,6 +157,7 @@ mod tests {
             expires_at: now.unix() + 600,
             operator: TokenHash::of(&new_token()),
             viewer: TokenHash::of(&new_token()),
+            banned: Vec::new(),
         };
         store.rooms.create(&record, 1, now.unix()).await.expect("kept");
         let outbox: Arc<Outbox> = Arc::default();

@@ -83,7 +83,7 @@ impl EmbeddedIdentity {
             sub: subject.as_str().to_owned(),
             token_use: TOKEN_USE.to_owned(),
             iat: now.unix(),
-            exp: now.unix() + self.ttl.as_secs(),
+            exp: now.unix().saturating_add(self.ttl.as_secs()),
         };
         encode(&self.header, &claims, &self.signing)
             .map(Token::new)
@@ -111,7 +111,7 @@ impl EmbeddedIdentity {
         if claims.token_use != TOKEN_USE {
             return Err(VerifyError::Claim("token_use"));
         }
-        if claims.exp + LEEWAY_SECONDS <= now.unix() {
+        if claims.exp.saturating_add(LEEWAY_SECONDS) <= now.unix() {
             return Err(VerifyError::Expired);
         }
         Ok(Subject::new(claims.sub))

@@ -13,7 +13,7 @@ use redb::{
 };
 use tokio::sync::Semaphore;
 
-use super::{Found, RoomRecord, RoomStore, StoreError, set_token};
+use super::{Found, RoomRecord, RoomStore, StoreError, set_token, shut_out};
 use crate::{identity::Subject, secret::TokenHash};
 
 const ROOMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rooms");
@@ -347,6 +347,20 @@ impl RoomStore for EmbeddedStore {
         now: u64,
     ) -> Result<RoomRecord, StoreError> {
         self.change(id, now, move |room| set_token(room, access, token)).await
+    }
+
+    async fn ban(
+        &self,
+        id: &RoomId,
+        subject: &Subject,
+        now: u64,
+    ) -> Result<RoomRecord, StoreError> {
+        let subject = subject.clone();
+        self.change(id, now, move |room| {
+            shut_out(room, &subject);
+            Ok(())
+        })
+        .await
     }
 
     async fn delete(&self, id: &RoomId) -> Result<bool, StoreError> {

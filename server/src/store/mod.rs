@@ -27,6 +27,11 @@ use crate::{identity::Subject, secret::TokenHash};
 /// Expired rooms are kept this long in seconds, so that a late comer hears `Room expired` and not
 /// that there never was one.
 pub const EXPIRED_KEPT_SECONDS: u64 = 60 * 60;
+/// Identities that a room remembers as shut out; beyond it the oldest is forgotten. A new identity
+/// is free, so this keeps out programs that come back by themselves, not people: those are kept out
+/// by a new token. The list is read with the room at every registration, and with 128 names of 36
+/// bytes the record stays near the 4 KiB that DynamoDB reads as one unit.
+pub const MAX_BANNED: usize = 128;
 
 /// A room as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +50,17 @@ pub struct RoomRecord {
     pub operator: TokenHash,
     /// Opens it for viewers.
     pub viewer: TokenHash,
+    /// Who is shut out whatever token they bring, oldest first, at most [`MAX_BANNED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub banned: Vec<Subject>,
 }
 
 impl RoomRecord {
+    /// Whether this identity is shut out.
+    pub fn is_banned(&self, subject: &Subject) -> bool {
+        self.banned.contains(subject)
+    }
+
     /// Whether its time is over.
     pub fn is_expired(&self, now: u64) -> bool {
         self.expires_at <= now
@@ -125,6 +138,11 @@ pub trait RoomStore: Send + Sync {
         now: u64,
     ) -> Result<RoomRecord, StoreError>;
 
+    /// Shuts an identity out of a live room until the room ends. Once more changes nothing; where
+    /// [`MAX_BANNED`] are shut out already, the oldest is forgotten.
+    async fn ban(&self, id: &RoomId, subject: &Subject, now: u64)
+    -> Result<RoomRecord, StoreError>;
+
     /// Forgets a room. Whether there was one, live or expired.
     async fn delete(&self, id: &RoomId) -> Result<bool, StoreError>;
 
@@ -145,4 +163,14 @@ fn set_token(room: &mut RoomRecord, access: Access, token: TokenHash) -> Result<
         }
     }
     Ok(())
+}
+
+/// What shutting somebody out does to a record, in every backend.
+fn shut_out(room: &mut RoomRecord, subject: &Subject) {
+    if room.is_banned(subject) {
+        return;
+    }
+    let beyond = (room.banned.len() + 1).saturating_sub(MAX_BANNED);
+    room.banned.drain(..beyond);
+    room.banned.push(subject.clone());
 }

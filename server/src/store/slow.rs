@@ -69,6 +69,15 @@ impl RoomStore for SlowStore {
         self.later(self.rooms.rotate(id, access, token, now).await).await
     }
 
+    async fn ban(
+        &self,
+        id: &RoomId,
+        subject: &Subject,
+        now: u64,
+    ) -> Result<RoomRecord, StoreError> {
+        self.later(self.rooms.ban(id, subject, now).await).await
+    }
+
     async fn delete(&self, id: &RoomId) -> Result<bool, StoreError> {
         self.later(self.rooms.delete(id).await).await
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use halyard_protocol::{access::Access, ids::RoomId, token::Token};
 
-use super::{EmbeddedStore, Found, MemoryStore, OpenError, RoomRecord, RoomStore, StoreError};
+use super::{
+    EmbeddedStore, Found, MAX_BANNED, MemoryStore, OpenError, RoomRecord, RoomStore, StoreError,
+};
 use crate::{
     identity::Subject,
     secret::{TokenHash, new_token},
@@ -25,6 +27,7 @@ fn room(name: &str, owner: &str, expires_at: u64) -> RoomRecord {
         expires_at,
         operator: TokenHash::of(&Token::new(format!("{name}-operator"))),
         viewer: TokenHash::of(&Token::new(format!("{name}-viewer"))),
+        banned: Vec::new(),
     }
 }
 
@@ -95,6 +98,58 @@ async fn a_rotated_token_opens_and_the_old_one_does_not(store: &dyn RoomStore) {
     assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
 }
 
+async fn who_is_shut_out_stays_out_and_the_oldest_is_forgotten_first(store: &dyn RoomStore) {
+    let made = room("banned", "ann", NOW + 10);
+    store.create(&made, 9, NOW).await.expect("created");
+    let bob = Subject::new("bob");
+    let banned = store.ban(&made.id, &bob, NOW).await.expect("shut out");
+    assert_eq!(banned, RoomRecord { banned: vec![bob.clone()], ..made.clone() });
+    // Once more is not twice.
+    store.ban(&made.id, &bob, NOW).await.expect("again");
+    assert_eq!(store.get(&made.id, NOW).await.expect("found"), Found::Live(banned));
+    for number in 1..MAX_BANNED {
+        let subject = Subject::new(format!("eve{number}"));
+        store.ban(&made.id, &subject, NOW).await.expect("shut out");
+    }
+    let full = store.extend(&made.id, NOW + 20, NOW).await.expect("extended");
+    assert!(full.is_banned(&bob) && full.banned.len() == MAX_BANNED);
+    let beyond = store.ban(&made.id, &Subject::new("mallory"), NOW).await.expect("shut out");
+    assert!(!beyond.is_banned(&bob) && beyond.banned.len() == MAX_BANNED);
+    assert!(beyond.is_banned(&Subject::new("eve1")) && beyond.is_banned(&Subject::new("mallory")));
+    let late = store.ban(&made.id, &bob, NOW + 20).await;
+    assert!(matches!(late, Err(StoreError::Gone)), "{late:?}");
+    // A room that takes over the name begins without.
+    let next = room("banned", "bob", NOW + 99);
+    assert!(store.create(&next, 9, NOW + 20).await.expect("taken over"));
+    assert_eq!(store.get(&made.id, NOW + 20).await.expect("found"), Found::Live(next));
+}
+
+async fn who_is_shut_out_at_once_is_shut_out_together(store: Arc<dyn RoomStore>) {
+    let made = room("together", "ann", NOW + 10);
+    store.create(&made, 9, NOW).await.expect("created");
+    let mut at_once = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let (store, id) = (Arc::clone(&store), made.id.clone());
+        at_once.spawn(async move {
+            let subject = Subject::new(format!("eve{number}"));
+            store.ban(&id, &subject, NOW).await.expect("shut out");
+        });
+    }
+    at_once.join_all().await;
+    let Found::Live(now) = store.get(&made.id, NOW).await.expect("found") else {
+        panic!("the room is gone");
+    };
+    assert_eq!(now.banned.len(), 8);
+}
+
+async fn an_end_far_beyond_any_clock_is_kept(store: &dyn RoomStore) {
+    let made = room("forever", "ann", u64::MAX);
+    assert!(store.create(&made, 9, NOW).await.expect("created"));
+    assert_eq!(store.get(&made.id, u64::MAX - 1).await.expect("found"), Found::Live(made.clone()));
+    assert_eq!(store.owned_by(&made.owner, NOW).await.expect("listed").len(), 1);
+    assert_eq!(store.sweep(NOW, 9).await.expect("swept"), 0);
+}
+
 async fn a_deleted_room_is_gone(store: &dyn RoomStore) {
     let made = room("deleted", "ann", NOW + 10);
     store.create(&made, 9, NOW).await.expect("created");
@@ -154,6 +209,8 @@ contract!(
     an_owner_has_so_many_rooms_and_no_more,
     extending_moves_the_end_and_nothing_else,
     a_rotated_token_opens_and_the_old_one_does_not,
+    who_is_shut_out_stays_out_and_the_oldest_is_forgotten_first,
+    an_end_far_beyond_any_clock_is_kept,
     a_deleted_room_is_gone,
     sweeping_forgets_what_is_over_a_few_at_a_time,
 );
@@ -168,6 +225,14 @@ async fn of_many_who_want_one_id_exactly_one_gets_it_in_a_file() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = EmbeddedStore::open(dir.path()).expect("opened");
     of_many_who_want_one_id_exactly_one_gets_it(Arc::new(store)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_shut_out_at_once_is_shut_out_together_in_memory_and_in_a_file() {
+    who_is_shut_out_at_once_is_shut_out_together(Arc::new(MemoryStore::default())).await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = EmbeddedStore::open(dir.path()).expect("opened");
+    who_is_shut_out_at_once_is_shut_out_together(Arc::new(store)).await;
 }
 
 #[tokio::test]
