@@ -63,8 +63,13 @@ async fn several_files_share_a_slow_connection_chunk_by_chunk() {
         pair.client.send(name, name)
     });
     let order = || wire.order.lock().expect("not poisoned").clone();
-    // One chunk gets through at a time, so all three have their next one waiting.
+    let all_begun = || transfers.iter().all(|transfer| order().contains(&transfer.id()));
+    // One chunk gets through at a time. Until all three have begun, seldom: the others should not be
+    // through before the last one has read its first chunk.
     for sent in 0..3 * 60 {
+        if !all_begun() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         wire.gate.add_permits(1);
         soon(async {
             while order().len() == sent {
