@@ -27,6 +27,7 @@ needs() { # THING STAGE…
             python:lint | python:programs | python:aiortc | python:rust | python:doc | python:build) return 0 ;;
             chromium:browser | chromium:rtp) return 0 ;;
             encoders:rtp | encoders:rust) return 0 ;;
+            backends:rust) return 0 ;;
             compilers:clippy | compilers:doc | compilers:rust | compilers:build) return 0 ;;
             shellcheck:lint | network:aiortc) return 0 ;;
         esac
@@ -37,6 +38,7 @@ needs() { # THING STAGE…
 install_debian_packages() { # STAGE…
     local packages=()
     missing() { ! command -v "$1" >/dev/null 2>&1; }
+    missing_daemon() { missing "$1" && [[ ! -x /usr/sbin/$1 ]]; }
     if needs compilers "$@"; then
         missing c++ && packages+=(g++)
         missing nasm && packages+=(nasm)
@@ -52,6 +54,10 @@ install_debian_packages() { # STAGE…
         has_gst_element rtph264pay || packages+=(gstreamer1.0-plugins-good)
         has_gst_element h264parse || packages+=(gstreamer1.0-plugins-bad)
         has_gst_element x264enc || packages+=(gstreamer1.0-plugins-ugly)
+    fi
+    if needs backends "$@"; then
+        missing_daemon nats-server && packages+=(nats-server)
+        missing_daemon turnserver && packages+=(coturn)
     fi
     if needs shellcheck "$@"; then missing shellcheck && packages+=(shellcheck); fi
     if needs network "$@"; then missing ip && packages+=(iproute2); fi

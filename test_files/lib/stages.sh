@@ -22,6 +22,9 @@ declare -A ABOUT=(
     [rtp]="gst-launch and ffmpeg push H.264, watched in Chromium"
 )
 
+# Everything that can be built in. The published images have the same.
+FEATURES=(--features "halyard-server/aws,halyard-server/otlp")
+
 total_passed=0 total_failed=0
 declare -a summary=()
 
@@ -154,11 +157,11 @@ stage_web_check() {
 }
 
 stage_clippy() {
-    check "clippy" cargo clippy --workspace --all-targets --quiet -- --deny warnings
+    check "clippy" cargo clippy --workspace --all-targets "${FEATURES[@]}" --quiet -- --deny warnings
 }
 
 stage_doc() {
-    check "cargo doc" env RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+    check "cargo doc" env RUSTDOCFLAGS="--deny warnings" cargo doc --workspace "${FEATURES[@]}" --no-deps --document-private-items --quiet
     check "links in the documents" python3 test_files/lib/check_links.py
 }
 
@@ -167,21 +170,21 @@ stage_rust() {
     if cargo nextest --version >/dev/null 2>&1; then
         local report=$ROOT/target/nextest/default/junit.xml # nextest keeps it there, wherever it builds
         rm -f "$report"
-        cargo nextest run --workspace || status=$?
+        cargo nextest run --workspace "${FEATURES[@]}" || status=$?
         count_junit "$status" "$report"
         say "the tests that nextest calls skipped print measurements and are run by name:"
-        cargo nextest list --workspace --run-ignored only 2>/dev/null || true
+        cargo nextest list --workspace "${FEATURES[@]}" --run-ignored only 2>/dev/null || true
     else
         local log=$OUT/rust/cargo-test.log
         say "cargo-nextest is not installed: cargo test instead"
-        cargo test --workspace --lib --bins --tests 2>&1 | tee "$log" || status=$?
+        cargo test --workspace "${FEATURES[@]}" --lib --bins --tests 2>&1 | tee "$log" || status=$?
         count_libtest "$status" "$log"
     fi
 }
 
 stage_doctest() {
     local status=0 log=$OUT/doctest/cargo-test.log
-    cargo test --workspace --doc 2>&1 | tee "$log" || status=$?
+    cargo test --workspace "${FEATURES[@]}" --doc 2>&1 | tee "$log" || status=$?
     if ((status == 0)); then passed=$((passed + 1)); fi # that the crates' documentation compiles
     count_libtest "$status" "$log"
 }
@@ -191,7 +194,7 @@ stage_web_unit() {
 }
 
 stage_build() {
-    check "halyard, halyard-server and halyard-worker" cargo build --workspace --bins
+    check "halyard, halyard-server and halyard-worker" cargo build --workspace "${FEATURES[@]}" --bins
 }
 
 stage_programs() {
