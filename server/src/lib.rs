@@ -12,6 +12,7 @@
 //! * [`rooms`]: who is here, and what goes to whom.
 //! * [`identity`]: who somebody is. [`store`]: which rooms there are. Traits with their backends;
 //!   only [`wiring`] names the concrete ones.
+//! * `tidy`: what is put away by itself: ended rooms, users whom nobody needs.
 //! * [`broker`]: what all of them share, and what an owner may do with a room.
 //! * [`ice`]: the STUN and TURN servers told to peers. [`secret`]: random tokens and their hashes.
 //!   [`time`]: the clocks, read in one place.
@@ -29,6 +30,7 @@ pub mod secret;
 pub mod server;
 pub mod settings;
 pub mod store;
+mod tidy;
 pub mod time;
 pub mod wiring;
 

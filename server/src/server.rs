@@ -12,17 +12,14 @@ use crate::{
     broker::Broker,
     http::{self, App},
     identity::KeyFileError,
-    store::{EXPIRED_KEPT_SECONDS, OpenError},
+    store::OpenError,
+    tidy,
     time::Now,
     wiring,
 };
 
 /// How often rooms are looked at: the grain of expiry and of the resume window.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the store is swept.
-const SWEEP: Duration = Duration::from_mins(1);
-/// Rooms forgotten in one transaction, so that no other waits long for its turn.
-const SWEPT_AT_ONCE: usize = 500;
 /// Connections at a time on the second address: a few probes.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -133,7 +130,8 @@ impl Server {
             own.spawn(acceptor(listener, http::admin_routes(app), ADMIN_CONNECTIONS).run());
         }
         own.spawn(let_time_pass(Arc::clone(&self.broker), stop.clone()));
-        own.spawn(sweep(Arc::clone(&self.broker), stop.clone()));
+        own.spawn(tidy::sweep(Arc::clone(&self.broker), stop.clone()));
+        own.spawn(tidy::see_off(Arc::clone(&self.broker), stop.clone()));
 
         let failed = tokio::select! {
             () = stop.cancelled() => None,
@@ -172,31 +170,6 @@ async fn let_time_pass(broker: Arc<Broker>, stop: CancellationToken) {
 
             () = stop.cancelled() => return,
             _ = ticks.tick() => broker.hall.tick(Now::read()),
-        }
-    }
-}
-
-/// Forgets rooms whose time has long been over.
-async fn sweep(broker: Arc<Broker>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(SWEEP);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        let before = Now::read().unix().saturating_sub(EXPIRED_KEPT_SECONDS);
-        loop {
-            match broker.store.sweep(before, SWEPT_AT_ONCE).await {
-                Ok(SWEPT_AT_ONCE) => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::error!(%error, "the room store could not be swept");
-                    break;
-                }
-            }
         }
     }
 }

@@ -30,6 +30,11 @@ impl Now {
     }
 }
 
+/// How long to wait, as headers and messages say it: whole seconds, and never none.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
 /// Time since 1970; a clock before that reads as 1970.
 pub fn wall() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()

@@ -1,6 +1,6 @@
 //! The first message of a socket: who it is, which room it wants, and whether it may.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use halyard_protocol::{
     access::{Access, PeerRole},
@@ -15,12 +15,14 @@ use crate::{
     identity::VerifyError,
     rooms::{Join, NotIn, Outbox, Refusal, Seat, SessionId},
     secret::new_token,
-    store::{Found, RoomRecord},
+    store::{Found, RoomRecord, StoreError},
     time::Now,
 };
 
 /// How often rights are checked again because some were taken back meanwhile.
 const LOOKS: usize = 8;
+/// When a backend that did not say so itself may be back.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The fields as they come: what is missing is told in the original's words, and what existing
 /// clients leave empty is `null`.
@@ -66,7 +68,7 @@ pub(super) async fn register(
 
     let now = Now::read();
     let identity = broker.identity.verify(&id_token, now).await.map_err(|error| match error {
-        VerifyError::Unavailable => unavailable(),
+        VerifyError::Unavailable { retry_after } => unavailable(retry_after),
         error => Refusal::bad_identity(&error.to_string()),
     })?;
     // A malformed name is the name of no room.
@@ -92,7 +94,10 @@ pub(super) async fn register(
         let as_of = broker.hall.withdrawals();
         let found = broker.store.get(&room_id, now.unix()).await.map_err(|error| {
             tracing::error!(%error, "the room store failed");
-            unavailable()
+            match error {
+                StoreError::Unavailable { retry_after, .. } => unavailable(retry_after),
+                _ => unavailable(RETRY_AFTER),
+            }
         })?;
         let record = match found {
             Found::Live(record) => record,
@@ -106,11 +111,12 @@ pub(super) async fn register(
             Err(NotIn::Stale(again)) => join = *again,
         }
     }
-    Err(unavailable())
+    Err(unavailable(RETRY_AFTER))
 }
 
-fn unavailable() -> Refusal {
+fn unavailable(retry_after: Duration) -> Refusal {
     Refusal::new(ErrorCode::Unavailable, "A backend does not answer; try again in a few seconds")
+        .retry_after(retry_after)
 }
 
 /// The owner is known by identity and may leave the token out, but a wrong one is wrong for

@@ -54,15 +54,7 @@ pub(super) async fn anonymous_sign_in(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
 ) -> Result<Json<Value>, RestError> {
-    let signed = app.broker.identity.sign_in(caller, Now::read()).await.map_err(|error| {
-        tracing::error!(%error, "a sign-in failed");
-        RestError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "UNAVAILABLE",
-            "Anonymous sign-in failed: the identity provider does not answer; try again in a few \
-             seconds",
-        )
-    })?;
+    let signed = app.broker.identity.sign_in(caller, Now::read()).await?;
     Ok(Json(json!({
         "id_token": signed.id_token,
         "username": signed.subject,

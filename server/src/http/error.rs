@@ -1,5 +1,7 @@
 //! Refusals of REST calls.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -7,7 +9,12 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{broker::RoomError, identity::VerifyError, store::StoreError};
+use crate::{
+    broker::RoomError,
+    identity::{SignInError, VerifyError},
+    store::StoreError,
+    time::whole_seconds,
+};
 
 /// A refusal: `{"code","message"}`, and `detail` with the same text, which existing clients read.
 #[derive(Debug)]
@@ -15,14 +22,15 @@ pub(super) struct RestError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    retry_after: Option<Duration>,
 }
 
-/// Seconds after which a backend may be back.
-const RETRY_AFTER: &str = "5";
+/// When a backend that did not say so itself may be back.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl RestError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after: None }
     }
 
     /// The call means nothing.
@@ -41,12 +49,25 @@ impl RestError {
     }
 
     /// A backend does not answer.
-    pub(super) fn unavailable() -> Self {
+    pub(super) fn unavailable(retry_after: Option<Duration>) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "UNAVAILABLE",
             "a backend does not answer; try again in a few seconds",
         )
+        .retry_after(retry_after.unwrap_or(RETRY_AFTER))
+    }
+
+    /// Says when trying again may help.
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The same refusal in other words.
+    pub(super) fn saying(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
     }
 }
 
@@ -55,14 +76,11 @@ impl IntoResponse for RestError {
         let body = json!({ "code": self.code, "message": self.message, "detail": self.message });
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
-        match self.status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
-            }
-            _ => {}
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         response
     }
@@ -81,7 +99,10 @@ impl From<RoomError> for RestError {
             }
             RoomError::Store(error) => {
                 tracing::error!(%error, "the room store failed");
-                Self::unavailable()
+                Self::unavailable(match error {
+                    StoreError::Unavailable { retry_after, .. } => Some(retry_after),
+                    _ => None,
+                })
             }
         }
     }
@@ -90,9 +111,23 @@ impl From<RoomError> for RestError {
 impl From<VerifyError> for RestError {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Unavailable => Self::unavailable(),
+            VerifyError::Unavailable { retry_after } => Self::unavailable(Some(retry_after)),
             error => Self::unauthorized(format!("Token verification failed: {error}")),
         }
+    }
+}
+
+impl From<SignInError> for RestError {
+    fn from(error: SignInError) -> Self {
+        tracing::error!(%error, "a sign-in failed");
+        Self::unavailable(match error {
+            SignInError::Unavailable { retry_after, .. } => Some(retry_after),
+            SignInError::Provider(_) => None,
+        })
+        .saying(
+            "Anonymous sign-in failed: the identity provider does not answer; try again in a few \
+             seconds",
+        )
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn socket(State(app): State<App>, mut request: Request) -> Resp
         .into_response();
     }
     if app.stop.is_cancelled() {
-        return RestError::unavailable().into_response();
+        return RestError::unavailable(None).into_response();
     }
     let response = match create_response_with_body(&request, Body::empty) {
         Ok(response) if *request.method() == Method::GET => response,

@@ -70,9 +70,12 @@ pub enum VerifyError {
     /// Signed, but not of this shape.
     #[error("Invalid token")]
     Malformed,
-    /// The provider does not answer.
+    /// The provider does not answer, or not for this token now.
     #[error("the identity provider does not answer")]
-    Unavailable,
+    Unavailable {
+        /// When it may.
+        retry_after: Duration,
+    },
 }
 
 /// A sign-in did not work.
@@ -81,7 +84,20 @@ pub enum SignInError {
     /// The provider failed. What it said is for the log.
     #[error("anonymous sign-in failed: {0}")]
     Provider(String),
+    /// The provider does not answer. What is known is for the log.
+    #[error("the identity provider does not answer: {why}")]
+    Unavailable {
+        /// When it may.
+        retry_after: Duration,
+        /// What happened.
+        why: String,
+    },
 }
+
+/// A user that nobody needs any more could not be deleted. It is tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("a temporary user could not be deleted: {0}")]
+pub struct DeleteUserError(pub String);
 
 /// Gives out identities and verifies them.
 ///
@@ -97,4 +113,19 @@ pub trait IdentityProvider: Send + Sync {
 
     /// The public keys that verify its tokens, as a JWK set, where the provider is this broker.
     fn jwks(&self) -> Option<serde_json::Value>;
+
+    /// Whether an identity is something to clean up: then the broker calls the two below.
+    fn keeps_users(&self) -> bool {
+        false
+    }
+
+    /// Somebody left for good and owns nothing. Deleting who is not there is no error.
+    async fn delete_user(&self, _subject: &Subject) -> Result<(), DeleteUserError> {
+        Ok(())
+    }
+
+    /// Deletes users whose tokens are all over, at most `most`, and says how many.
+    async fn sweep_users(&self, _now: Now, _most: usize) -> Result<usize, DeleteUserError> {
+        Ok(0)
+    }
 }

@@ -19,7 +19,7 @@ use halyard_protocol::{
     signal::{CloseCode, PeerInfo, ServerMessage},
 };
 
-use super::{Join, Mailbox, Outbox, Refusal, Room, RoomLimits, Said, SessionId, Text};
+use super::{Departures, Join, Mailbox, Outbox, Refusal, Room, RoomLimits, Said, SessionId, Text};
 use crate::{store::RoomRecord, time::Now};
 
 /// A room as the hall keeps it.
@@ -48,6 +48,7 @@ impl LiveRoom {
 pub struct Hall {
     rooms: Mutex<HashMap<RoomId, Arc<LiveRoom>>>,
     limits: RoomLimits,
+    departures: Option<Arc<Departures>>,
     /// How often rights were taken back or a room ended.
     withdrawals: AtomicU64,
 }
@@ -77,7 +78,18 @@ pub struct Seat {
 impl Hall {
     /// An empty hall.
     pub fn new(limits: RoomLimits) -> Arc<Self> {
-        Arc::new(Self { rooms: Mutex::new(HashMap::new()), limits, withdrawals: AtomicU64::new(0) })
+        Self::watched_by(limits, None)
+    }
+
+    /// An empty hall that lets `departures` know who is here.
+    pub fn watched_by(limits: RoomLimits, departures: Option<Arc<Departures>>) -> Arc<Self> {
+        let (rooms, withdrawals) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { rooms, limits, departures, withdrawals })
+    }
+
+    /// Who left for good, where somebody wanted to know.
+    pub fn departures(&self) -> Option<&Departures> {
+        self.departures.as_deref()
     }
 
     fn rooms(&self) -> MutexGuard<'_, HashMap<RoomId, Arc<LiveRoom>>> {
@@ -107,7 +119,8 @@ impl Hall {
         let peer = join.peer.clone();
         loop {
             let room = Arc::clone(self.rooms().entry(record.id.clone()).or_insert_with(|| {
-                let room = Room::new(record.id.clone(), record.expires_at, self.limits);
+                let room = Room::new(record.id.clone(), record.expires_at, self.limits)
+                    .watched_by(self.departures.clone());
                 Arc::new(LiveRoom { inside: Mutex::new(Inside { room, retired: false }) })
             }));
             let mut inside = room.lock();

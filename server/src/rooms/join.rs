@@ -138,6 +138,8 @@ impl<M: Mailbox> Room<M> {
     /// A new place, or a new description of one on the same socket.
     fn enter(&mut self, join: &Join, mailbox: M, now: Now) -> Result<SessionId, Refusal> {
         let metadata_bytes = self.room_for(join)?;
+        // Before an old place is given up: who comes again has not departed.
+        let presence = self.presence_of(&join.identity);
         let same_socket =
             self.members.get(&join.peer).filter(|there| join.again == Some(there.session));
         let (session, connected_at) = if let Some(there) = same_socket {
@@ -160,6 +162,7 @@ impl<M: Mailbox> Room<M> {
             session,
             resume: TokenHash::of(&join.next_resume),
             place: Place::Here(mailbox),
+            _presence: presence,
         };
         let info = member.info(&join.peer);
         self.members.insert(join.peer.clone(), member);

@@ -9,7 +9,7 @@ use halyard_protocol::{
     signal::{Metadata, PeerInfo},
 };
 
-use super::{Mailbox, NotTaken, Text};
+use super::{Mailbox, NotTaken, Presence, Text};
 use crate::{identity::Subject, secret::TokenHash};
 
 /// One stay of a peer on one socket. A peer that comes again on another socket has another one, so
@@ -69,6 +69,8 @@ pub(super) struct Member<M> {
     pub(super) session: SessionId,
     pub(super) resume: TokenHash,
     pub(super) place: Place<M>,
+    /// Dropped with the member, which is how others learn that it left.
+    pub(super) _presence: Presence,
 }
 
 impl<M: Mailbox> Member<M> {

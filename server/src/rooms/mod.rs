@@ -4,10 +4,12 @@
 //!   follows into mailboxes. It has no socket, clock or task, so every rule is tested by itself.
 //! * [`Said`] is what a peer's frame means to a room; it is read before the room is entered.
 //! * [`Outbox`] is a socket's mailbox: bounded, and never waited for.
+//! * [`Departures`] knows who has left the last room for good.
 //! * [`Hall`] owns the rooms. Each is behind a lock of its own that is held for a few microseconds
 //!   and never across an `await`: a relayed message wakes its target's task and no other, which a
 //!   task per room would double.
 
+mod departures;
 mod hall;
 mod join;
 mod member;
@@ -20,6 +22,7 @@ mod tests;
 
 pub(crate) use self::hall::say_draining;
 pub use self::{
+    departures::{Departures, Presence},
     hall::{Hall, LiveRoom, NotIn, Seat},
     join::Join,
     member::SessionId,

@@ -1,5 +1,7 @@
 //! What a peer is told when it asked for something that it does not get.
 
+use std::time::Duration;
+
 use halyard_protocol::{
     ids::PeerId,
     signal::{ErrorCode, ServerError},
@@ -7,6 +9,7 @@ use halyard_protocol::{
 use serde::Serialize;
 
 use super::Text;
+use crate::time::whole_seconds;
 
 /// A refusal with its words: ours (`code`, `message`), and where existing clients read something
 /// else, that too.
@@ -48,6 +51,13 @@ impl Refusal {
     /// Names the peer that could not be reached, where what was asked for can be a name at all.
     pub(super) fn about(mut self, target: &str) -> Self {
         self.0.said.target = PeerId::new(target).ok();
+        self
+    }
+
+    /// Says how long to wait before trying again, in whole seconds and at least one.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.0.said.retry_after = Some(whole_seconds(wait));
         self
     }
 

@@ -4,7 +4,7 @@
 //! is addressed to a member is delivered, kept, or answered with a refusal that names it; who is
 //! too slow is cut off before anybody waits for it.
 
-use std::{collections::BTreeSet, time::Duration, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Duration, time::Instant};
 
 use halyard_protocol::{
     access::Access,
@@ -14,7 +14,7 @@ use halyard_protocol::{
 use indexmap::IndexMap;
 
 use super::{
-    Mailbox, NotTaken, Refusal, SessionId, Text,
+    Departures, Mailbox, NotTaken, Presence, Refusal, SessionId, Text,
     member::{Kept, Member, Place},
     said::{Relay, Said},
 };
@@ -43,6 +43,7 @@ pub struct Room<M> {
     /// Who coordinates the original's worker mesh.
     pub(super) admin: Option<PeerId>,
     pub(super) banned: BTreeSet<Subject>,
+    departures: Option<Arc<Departures>>,
     sessions: u64,
     /// Members whose mailbox was full; they are cut off before the call returns.
     slow: Vec<PeerId>,
@@ -58,9 +59,21 @@ impl<M: Mailbox> Room<M> {
             members: IndexMap::new(),
             admin: None,
             banned: BTreeSet::new(),
+            departures: None,
             sessions: 0,
             slow: Vec::new(),
         }
+    }
+
+    /// Lets `departures` know who is here.
+    #[must_use]
+    pub fn watched_by(mut self, departures: Option<Arc<Departures>>) -> Self {
+        self.departures = departures;
+        self
+    }
+
+    pub(super) fn presence_of(&self, subject: &Subject) -> Presence {
+        self.departures.as_ref().map(|watch| watch.arrive(subject)).unwrap_or_default()
     }
 
     /// Nobody is here, nobody may come back, and nothing needs to be remembered.

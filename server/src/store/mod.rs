@@ -12,6 +12,8 @@ mod slow;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use halyard_protocol::{access::Access, ids::RoomId, token::Token};
 use serde::{Deserialize, Serialize};
@@ -105,6 +107,14 @@ pub enum StoreError {
     /// The backend failed. What it said is for the log, not for peers.
     #[error("the room store failed: {0}")]
     Backend(String),
+    /// The backend does not answer. What is known is for the log.
+    #[error("the room store does not answer: {why}")]
+    Unavailable {
+        /// When it may.
+        retry_after: Duration,
+        /// What happened.
+        why: String,
+    },
 }
 
 /// Where rooms are kept. Times are seconds since 1970.
@@ -151,6 +161,11 @@ pub trait RoomStore: Send + Sync {
 
     /// Forgets rooms that ended at or before `before`, at most `most` of them, and says how many.
     async fn sweep(&self, before: u64, most: usize) -> Result<usize, StoreError>;
+
+    /// Whether the backend forgets ended rooms by itself, so that nobody needs to sweep it.
+    fn expires_by_itself(&self) -> bool {
+        false
+    }
 }
 
 /// What rotating a token does to a record, in every backend.
