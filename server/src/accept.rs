@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use crate::http::Permit;
+use crate::{http::Permit, metrics::Metrics};
 
 /// What the head of a request may have in bytes. Identity tokens are the longest part of it.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -40,6 +40,7 @@ pub(crate) struct Acceptor {
     pub(crate) stop: CancellationToken,
     pub(crate) kill: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Acceptor {
@@ -109,6 +110,7 @@ impl Acceptor {
 impl Acceptor {
     /// Says that there is no room, to as many at a time as that costs little for.
     fn turn_away(&self, mut stream: TcpStream) {
+        self.metrics.limited("max_connections");
         tracing::warn!("no room for another connection; max_connections says how many");
         let Ok(permit) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
         let kill = self.kill.clone();

@@ -12,6 +12,7 @@ use crate::{
     Settings,
     ice::IceConfig,
     identity::{IdentityProvider, Subject},
+    metrics::Metrics,
     rooms::Hall,
     secret::{TokenHash, new_room_id, new_token},
     store::{Found, RoomRecord, RoomStore, StoreError},
@@ -36,6 +37,8 @@ pub struct Broker {
     pub identity: Arc<dyn IdentityProvider>,
     /// What peers reach each other with.
     pub ice: IceConfig,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// What was typed.
     pub settings: Settings,
 }
@@ -136,6 +139,7 @@ impl Broker {
         let most = self.settings.limits.max_rooms_per_identity;
         for _ in 0..DRAWS {
             if self.store.create(&record, most, now.unix()).await? {
+                self.metrics.rooms_created.inc();
                 tracing::info!(room = %record.id, owner = %record.owner, "a room was made");
                 return Ok(NewRoom { record, operator, viewer });
             }

@@ -14,6 +14,7 @@
 //!   only [`wiring`] names the concrete ones.
 //! * `tidy`: what is put away by itself: ended rooms, users whom nobody needs.
 //! * [`broker`]: what all of them share, and what an owner may do with a room.
+//! * [`metrics`]: what is counted, for Prometheus.
 //! * [`ice`]: the STUN and TURN servers told to peers. [`secret`]: random tokens and their hashes.
 //!   [`time`]: the clocks, read in one place.
 //!
@@ -25,6 +26,7 @@ pub mod connection;
 pub mod http;
 pub mod ice;
 pub mod identity;
+pub mod metrics;
 pub mod rooms;
 pub mod secret;
 pub mod server;

@@ -121,6 +121,7 @@ impl Server {
             stop: stop.clone(),
             kill: kill.clone(),
             tasks: tasks.clone(),
+            metrics: Arc::clone(&self.broker.metrics),
         };
         let mut own = tokio::task::JoinSet::new();
         let most = self.broker.settings.limits.max_connections.min(Semaphore::MAX_PERMITS);
@@ -139,6 +140,7 @@ impl Server {
             ended = own.join_next() => ended.and_then(Result::err),
         };
         stop.cancel();
+        self.broker.metrics.draining.set(1);
         tasks.close();
         tracing::info!(connections = tasks.len(), "draining");
         if timeout(timing.drain_within, tasks.wait()).await.is_err() {

@@ -7,6 +7,7 @@ use crate::{
     broker::Broker,
     ice::IceConfig,
     identity::{EmbeddedIdentity, IdentityProvider, load_or_create},
+    metrics::Metrics,
     rooms::{Hall, RoomLimits},
     server::BindError,
     settings::{BusKind, IdentityKind, StoreKind},
@@ -39,7 +40,8 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
         max_peers: settings.limits.max_peers_per_room,
         resume_window: settings.timing.resume_window,
     });
-    Ok(Broker { hall, store, identity, ice: IceConfig::new(&settings), settings })
+    let metrics = Arc::new(Metrics::new());
+    Ok(Broker { hall, store, identity, ice: IceConfig::new(&settings), metrics, settings })
 }
 
 /// A setting that this program was built without.

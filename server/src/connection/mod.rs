@@ -54,6 +54,18 @@ enum End {
     Protocol,
 }
 
+impl End {
+    /// The close code that says so; RFC 6455 keeps 1006 for a socket that broke.
+    fn code(self) -> u16 {
+        match self {
+            Self::Left => CloseCode::Normal.code(),
+            Self::Lost => 1006,
+            Self::Closed(code) => code.code(),
+            Self::Protocol => 1002,
+        }
+    }
+}
+
 /// One socket.
 pub struct Connection<S> {
     socket: WebSocketStream<S>,
@@ -88,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs until the peer leaves, the broker closes it, or `stop` fires, and says goodbye; `kill`
     /// ends even that. `held` is let go when the socket is.
     pub async fn run(mut self, stop: CancellationToken, kill: CancellationToken, held: impl Send) {
+        let _open = self.broker.metrics.socket_opened();
         tokio::select! {
             biased;
 
@@ -99,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn run_and_leave(&mut self, stop: &CancellationToken) {
         let end = self.run_inner(stop).await;
+        self.broker.metrics.closed_with(end.code());
         if let Some(seat) = self.seat.take() {
             tracing::info!(room = %seat.room(), peer = %seat.peer(), ?end, "a peer is gone");
             match end {
@@ -122,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut tick = std::pin::pin!(sleep_until(register_by));
         let mut stopped = std::pin::pin!(stop.cancelled());
         let mut draining = false;
+        let mut joined = false;
         loop {
             // Reading comes before writing, one frame at a time: a socket that dropped should be
             // noticed before a message is wasted on it.
@@ -135,11 +150,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 frame = self.socket.next() => {
                     self.heard = Instant::now();
                     let was_registered = self.seat.is_some();
+                    self.broker.metrics.messages_received.inc();
                     if let Err(end) = self.heard_frame(frame).await {
                         return end;
                     }
                     if !was_registered && self.seat.is_some() {
                         tick.as_mut().reset(next_ping);
+                        joined = true;
                     }
                 }
                 () = poll_fn(|cx| self.outbox.poll_ready(cx)) => {}
@@ -159,6 +176,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if let Err(end) = self.write_owed().await {
                 return end;
+            }
+            if std::mem::take(&mut joined) {
+                self.broker.metrics.joins.observe_duration(self.heard.elapsed());
             }
             if let Some(code) = self.outbox.closing() {
                 return End::Closed(code);
@@ -210,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = answer {
+            self.broker.metrics.refused(refusal.code());
             tracing::debug!(code = ?refusal.code(), "refused");
             // Answers to what the peer itself says are written before the next frame is read, so
             // they cannot pile up.
@@ -275,6 +296,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(end) = failed {
             self.outbox.put_back(&mut self.batch);
             return Err(end);
+        }
+        let metrics = &self.broker.metrics;
+        metrics.outbox.observe(self.batch.len() as f64);
+        if let Some(since) = self.batch.timed() {
+            metrics.relay.observe_duration(since.elapsed());
         }
         self.batch.clear();
         Ok(())

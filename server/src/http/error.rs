@@ -28,6 +28,10 @@ pub(super) struct RestError {
 /// When a backend that did not say so itself may be back.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// Goes with an answer, so that whoever counts it need not read it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RefusalCode(pub(super) &'static str);
+
 impl RestError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), retry_after: None }
@@ -82,6 +86,7 @@ impl IntoResponse for RestError {
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
+        response.extensions_mut().insert(RefusalCode(self.code));
         response
     }
 }

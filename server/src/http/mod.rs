@@ -7,6 +7,7 @@ mod headers;
 mod health;
 mod legacy;
 mod links;
+mod metrics;
 mod origin;
 mod page;
 mod rooms;
@@ -89,12 +90,14 @@ pub(crate) fn routes(app: App) -> Router {
         .layer(cors(&app.broker.settings.allowed_origins))
         .layer(middleware::from_fn(headers::secure))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
         .with_state(app)
 }
 
 /// The routes of the second address.
 pub(crate) fn admin_routes(app: App) -> Router {
     health::routes()
+        .route("/metrics", get(metrics::scrape))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn(headers::secure))

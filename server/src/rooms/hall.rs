@@ -20,7 +20,11 @@ use halyard_protocol::{
 };
 
 use super::{Departures, Join, Mailbox, Outbox, Refusal, Room, RoomLimits, Said, SessionId, Text};
-use crate::{store::RoomRecord, time::Now};
+use crate::{
+    metrics::{Census, PeerKind},
+    store::RoomRecord,
+    time::Now,
+};
 
 /// A room as the hall keeps it.
 #[derive(Debug)]
@@ -176,6 +180,18 @@ impl Hall {
     /// Everybody in a room.
     pub fn peers(&self, id: &RoomId) -> Vec<PeerInfo> {
         self.find(id).map(|room| room.lock().room.peers()).unwrap_or_default()
+    }
+
+    /// Who is in the rooms now, for the metrics.
+    pub fn census(&self) -> Census {
+        let rooms: Vec<_> = self.rooms().values().cloned().collect();
+        let mut counts = HashMap::<PeerKind, usize>::new();
+        for room in &rooms {
+            for kind in room.lock().room.kinds() {
+                *counts.entry(kind).or_default() += 1;
+            }
+        }
+        Census { rooms: rooms.len(), peers: counts.into_iter().collect() }
     }
 
     /// The rooms in which somebody goes by this name, with who that is.

@@ -26,7 +26,7 @@ pub use self::{
     hall::{Hall, LiveRoom, NotIn, Seat},
     join::Join,
     member::SessionId,
-    outbox::{Batch, Mailbox, NotTaken, Outbox},
+    outbox::{Batch, Mailbox, NotTaken, Outbox, RELAY_SAMPLE},
     refusal::Refusal,
     room::{Room, RoomLimits},
     said::{Said, unregistered},

@@ -8,6 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    time::Instant,
 };
 
 use futures_util::task::AtomicWaker;
@@ -18,6 +19,10 @@ use super::Text;
 /// Messages that may wait. Short ones cost more than their bytes: each may hold on to the read
 /// buffer that it arrived in.
 const MAX_MESSAGES: usize = 4096;
+
+/// Of this many messages that are put into one outbox, the first is timed. Reading the clock twice
+/// for every one would cost as much as putting it in.
+pub const RELAY_SAMPLE: u32 = 64;
 
 /// A message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +59,10 @@ struct Inside {
     letters: VecDeque<Letter>,
     bytes: usize,
     closing: Option<CloseCode>,
+    /// Messages until the next one that is timed.
+    untimed: u32,
+    /// Since when the timed one waits.
+    timed: Option<Instant>,
 }
 
 /// The mailbox of one socket.
@@ -67,12 +76,23 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 pub struct Batch {
     letters: VecDeque<Letter>,
+    timed: Option<Instant>,
 }
 
 impl Batch {
     /// The texts, oldest first.
     pub fn texts(&self) -> impl Iterator<Item = Text> {
         self.letters.iter().map(|letter| letter.text.clone())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// Since when the message of it that is timed waited, if one is.
+    pub fn timed(&mut self) -> Option<Instant> {
+        self.timed.take()
     }
 
     /// Nothing was waiting.
@@ -108,6 +128,7 @@ impl Outbox {
         let mut inside = self.lock();
         inside.bytes = 0;
         std::mem::swap(&mut inside.letters, &mut batch.letters);
+        batch.timed = inside.timed.take();
     }
 
     /// Puts back what could not be written, before anything else, so that it can be kept for the
@@ -158,6 +179,13 @@ impl Mailbox for std::sync::Arc<Outbox> {
         }
         inside.bytes = bytes;
         inside.letters.push_back(Letter { text, addressed });
+        if addressed {
+            if inside.untimed == 0 {
+                inside.untimed = RELAY_SAMPLE;
+                inside.timed = Some(Instant::now());
+            }
+            inside.untimed -= 1;
+        }
         drop(inside);
         self.reader.wake();
         Ok(())

@@ -18,7 +18,7 @@ use super::{
     member::{Kept, Member, Place},
     said::{Relay, Said},
 };
-use crate::identity::Subject;
+use crate::{identity::Subject, metrics::PeerKind};
 
 /// Identities that a room remembers as revoked. A new identity is free, so this keeps out programs
 /// that come back by themselves, not people: those are kept out by a new token.
@@ -94,6 +94,14 @@ impl<M: Mailbox> Room<M> {
     /// Everybody, in the order in which they came.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.members.iter().map(|(peer, member)| member.info(peer)).collect()
+    }
+
+    /// What everybody is counted as.
+    pub fn kinds(&self) -> impl Iterator<Item = PeerKind> {
+        self.members.values().map(|member| PeerKind {
+            role: member.role,
+            here: matches!(member.place, Place::Here(_)),
+        })
     }
 
     /// Who goes by this name.
