@@ -14,6 +14,7 @@
 //!   only [`wiring`] names the concrete ones.
 //! * `tidy`: what is put away by itself: ended rooms, users whom nobody needs.
 //! * [`broker`]: what all of them share, and what an owner may do with a room.
+//! * [`health`]: whether what the broker needs of others is there.
 //! * [`metrics`]: what is counted, for Prometheus.
 //! * [`ice`]: the STUN and TURN servers told to peers. [`secret`]: random tokens and their hashes.
 //!   [`time`]: the clocks, read in one place.
@@ -23,6 +24,7 @@
 mod accept;
 pub mod broker;
 pub mod connection;
+pub mod health;
 pub mod http;
 pub mod ice;
 pub mod identity;
