@@ -13,7 +13,7 @@ mod tests;
 
 pub(super) use self::{
     incoming::{Incoming, Taken},
-    outgoing::{Outgoing, Piece},
+    outgoing::Outgoing,
 };
 
 /// Largest piece in bytes: well below the megabyte that NATS takes by default.

@@ -53,6 +53,8 @@ pub(in crate::bus) struct Outgoing {
     /// How many of them were sent, and their bytes.
     sent: usize,
     in_flight: usize,
+    /// The number after the last that was ever sent.
+    reached: u64,
     allowed: usize,
     bytes: usize,
     silence: Duration,
@@ -67,6 +69,7 @@ impl Outgoing {
             waiting: VecDeque::new(),
             sent: 0,
             in_flight: 0,
+            reached: 1,
             allowed: FIRST_IN_FLIGHT,
             bytes: 0,
             silence: RESEND,
@@ -132,6 +135,7 @@ impl Outgoing {
             });
             self.in_flight += next.bytes.len().max(1);
             self.sent += 1;
+            self.reached = self.reached.max(self.first + self.sent as u64);
         }
         if !pieces.is_empty() && self.again_at.is_none() {
             self.again_at = Some(now + self.silence);
@@ -156,7 +160,7 @@ impl Outgoing {
     /// The other end has everything before `next`.
     pub(in crate::bus) fn acked(&mut self, epoch: u64, next: u64, now: Instant) {
         // Numbers that were never given out are nobody's.
-        if epoch != self.epoch || next <= self.first || next - self.first > self.sent as u64 {
+        if epoch != self.epoch || next <= self.first || next > self.reached {
             return;
         }
         while self.first < next {
