@@ -68,6 +68,20 @@ pub const MAX_RESUME_MESSAGES: usize = 256;
 /// Bytes kept for a peer whose socket dropped, and the most that may wait in a socket's outbox.
 pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
 
+/// A worker serves a peer at most this long after the broker last confirmed its rights. So a
+/// revoked peer is gone by then even where the broker cannot reach the worker; and a broker that is
+/// away for less disturbs nobody.
+pub const RIGHTS_LEASE: Duration = Duration::from_mins(1);
+
+/// How often rights are confirmed: three times in a lease, so that two lost answers are forgiven.
+pub const CONFIRM_RIGHTS_EVERY: Duration = Duration::from_secs(20);
+
+/// Longest grant in bytes. Ours have some 60; the subject is the identity provider's.
+pub const MAX_GRANT_BYTES: usize = 256;
+
+/// Grants in one `confirm_rights`. Whoever serves more peers asks more than once.
+pub const MAX_GRANTS: usize = 128;
+
 /// The broker sends `ping` this often; workers of the original reconnect after 90 s without one.
 pub const PING_EVERY: Duration = Duration::from_secs(30);
 

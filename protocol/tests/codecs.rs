@@ -16,8 +16,8 @@ use halyard_protocol::{
     limits::{CHUNK_BYTES, MAX_FILE_NAME_BYTES, MAX_NAME_PART_BYTES},
     link::JoinLink,
     signal::{
-        Candidate, ClientMessage, Envelope, ErrorCode, Filters, IceServer, Metadata, PeerInfo,
-        Register, Registered, ServerError, ServerMessage,
+        Candidate, ClientMessage, Envelope, ErrorCode, Filters, Grant, IceServer, LeftReason,
+        Metadata, PeerInfo, Register, Registered, ServerError, ServerMessage,
     },
     strip::Strip,
     token::Token,
@@ -278,6 +278,8 @@ fn client_message() -> impl Strategy<Value = ClientMessage> {
         metadata().prop_map(|metadata| ClientMessage::UpdateMetadata { metadata }),
         (peer_id(), value())
             .prop_map(|(to_peer_id, payload)| ClientMessage::PeerMessage { to_peer_id, payload }),
+        (any::<u64>(), vec(grant(), 0..3))
+            .prop_map(|(seq, grants)| ClientMessage::ConfirmRights { seq, grants }),
         Just(ClientMessage::Ping),
         Just(ClientMessage::Pong),
         Just(ClientMessage::Leave),
@@ -285,15 +287,33 @@ fn client_message() -> impl Strategy<Value = ClientMessage> {
 }
 
 fn peer_info() -> impl Strategy<Value = PeerInfo> {
-    (peer_id(), role(), access(), metadata(), number()).prop_map(
-        |(peer_id, role, access, metadata, connected_at)| PeerInfo {
+    (peer_id(), role(), access(), metadata(), number(), option::of(grant())).prop_map(
+        |(peer_id, role, access, metadata, connected_at, grant)| PeerInfo {
             peer_id,
             role,
             access,
             metadata,
             connected_at,
+            grant,
         },
     )
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    (access(), option::of(any::<[u8; 32]>()), "[a-z.-]{0,40}").prop_map(
+        |(access, hash, subject)| {
+            Grant::new(access, hash.as_ref(), &subject).expect("short enough")
+        },
+    )
+}
+
+fn left_reason() -> impl Strategy<Value = LeftReason> {
+    prop::sample::select(vec![
+        LeftReason::Revoked,
+        LeftReason::Removed,
+        LeftReason::Lost,
+        LeftReason::TooSlow,
+    ])
 }
 
 fn ice_server() -> impl Strategy<Value = IceServer> {
@@ -357,7 +377,19 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
         (peer_id(), candidate())
             .prop_map(|(sender, candidate)| ServerMessage::Candidate { sender, candidate }),
         peer_info().prop_map(ServerMessage::PeerJoined),
-        peer_id().prop_map(|peer_id| ServerMessage::PeerLeft { peer_id }),
+        (peer_id(), option::of(left_reason()))
+            .prop_map(|(peer_id, reason)| ServerMessage::PeerLeft { peer_id, reason }),
+        Just(ServerMessage::RightsChanged {}),
+        (any::<u64>(), vec(grant(), 0..3), any::<u64>()).prop_map(|(seq, grants, valid_for)| {
+            ServerMessage::RightsConfirmed { seq, grants, valid_for }
+        }),
+        (vec(ice_server(), 0..3), vec(ice_server(), 0..3), option::of(any::<u64>())).prop_map(
+            |(ice_servers, mesh_ice_servers, expires_at)| ServerMessage::IceServers {
+                ice_servers,
+                mesh_ice_servers,
+                expires_at,
+            }
+        ),
         (peer_id(), vec(peer_info(), 0..3)).prop_map(|(to_peer_id, peers)| {
             ServerMessage::PeerList { to_peer_id, count: peers.len(), peers }
         }),

@@ -10,7 +10,6 @@ use halyard_protocol::{
 
 use crate::{
     Settings,
-    health::Health,
     ice::IceConfig,
     identity::{IdentityProvider, Subject},
     metrics::Metrics,
@@ -38,8 +37,6 @@ pub struct Broker {
     pub identity: Arc<dyn IdentityProvider>,
     /// What peers reach each other with.
     pub ice: IceConfig,
-    /// Whether the store, the identity provider and the bus are there.
-    pub health: Arc<Health>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What was typed.
@@ -204,6 +201,13 @@ impl Broker {
         now: Now,
     ) -> Result<Vec<PeerId>, RoomError> {
         self.owned_room(id, owner, now).await?;
+        // The record first: who is thrown out must not come back, here or elsewhere. An owner that
+        // is shut out could not undo it.
+        if let Some(subject) = self.hall.identity_of(id, peer)
+            && subject != *owner
+        {
+            self.store.ban(id, &subject, now.unix()).await?;
+        }
         Ok(self.hall.revoke_peer(id, peer))
     }
 

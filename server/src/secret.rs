@@ -43,6 +43,11 @@ impl TokenHash {
         Self(Sha256::digest(token.expose().as_bytes()).into())
     }
 
+    /// The hash itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Whether this is the token's hash, in a time that says nothing about where they differ.
     pub fn opens(&self, token: &Token) -> bool {
         // Anything longer was never given out: it need not be hashed.

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use crate::{
     Settings,
     broker::Broker,
-    health::{Health, Measured},
     ice::IceConfig,
     identity::{EmbeddedIdentity, IdentityProvider, load_or_create},
-    metrics::{Backend, Metrics},
+    metrics::Metrics,
     rooms::{Hall, RoomLimits},
     server::BindError,
     settings::{BusKind, IdentityKind, StoreKind},
@@ -42,15 +41,7 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
         resume_window: settings.timing.resume_window,
     });
     let metrics = Arc::new(Metrics::new());
-    let bus: &[Backend] = match &settings.bus {
-        BusKind::Local => &[],
-        BusKind::Nats(_) => &[Backend::Bus],
-    };
-    let health = Arc::new(Health::new(Arc::clone(&metrics), bus));
-    let store = Measured::store(store, &metrics, &health);
-    let identity = Measured::identity(identity, &metrics, &health);
-    let ice = IceConfig::new(&settings);
-    Ok(Broker { hall, store, identity, ice, health, metrics, settings })
+    Ok(Broker { hall, store, identity, ice: IceConfig::new(&settings), metrics, settings })
 }
 
 /// A setting that this program was built without.

@@ -226,7 +226,7 @@ impl Actor {
                 self.roster_changed();
                 self.worker_changed(change).await
             }
-            ServerMessage::PeerLeft { peer_id } => {
+            ServerMessage::PeerLeft { peer_id, .. } => {
                 let change = self.room.left(&peer_id);
                 self.roster_changed();
                 self.shared.tell(SessionEvent::PeerLeft(peer_id));

@@ -138,6 +138,7 @@ fn nameless(registered: &Registered, id: &PeerId) -> PeerInfo {
         access: halyard_protocol::access::Access::Viewer,
         metadata: metadata.get(id).cloned().unwrap_or_default(),
         connected_at: 0.0,
+        grant: None,
     }
 }
 
@@ -158,6 +159,7 @@ mod tests {
             access: Access::Operator,
             metadata: Metadata::default(),
             connected_at,
+            grant: None,
         }
     }
 

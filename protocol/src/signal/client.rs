@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Candidate, Filters, Metadata};
+use super::{Candidate, Filters, Grant, Metadata};
 use crate::{
     access::PeerRole,
     ids::{PeerId, RoomId},
@@ -83,6 +83,16 @@ pub enum ClientMessage {
         to_peer_id: PeerId,
         /// What.
         payload: Value,
+    },
+    /// Do these peers still have their rights? For workers and operators; answered with
+    /// `rights_confirmed`.
+    ConfirmRights {
+        /// Comes back in the answer.
+        #[serde(default)]
+        seq: u64,
+        /// As they were told with the peers, at most
+        /// [`MAX_GRANTS`](crate::limits::MAX_GRANTS).
+        grants: Vec<Grant>,
     },
     /// Are you there? Answered with `pong`.
     Ping,

@@ -34,6 +34,8 @@ pub enum Kind {
     DiscoverPeers,
     /// New metadata.
     UpdateMetadata,
+    /// Do these peers still have their rights?
+    ConfirmRights,
     /// Are you there?
     Ping,
     /// I am here.
@@ -56,6 +58,7 @@ impl Kind {
             "ice_candidate" => Self::IceCandidate,
             "discover_peers" => Self::DiscoverPeers,
             "update_metadata" => Self::UpdateMetadata,
+            "confirm_rights" => Self::ConfirmRights,
             "ping" => Self::Ping,
             "pong" => Self::Pong,
             "leave" => Self::Leave,

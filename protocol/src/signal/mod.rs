@@ -4,6 +4,7 @@
 //! * [`Envelope`] is the little of a relayed message that the broker reads: it forwards the rest as
 //!   the bytes it came in, with the sender stamped.
 //! * [`Metadata`] and [`Filters`] are discovery: what a peer says of itself, and who is looked for.
+//! * [`Grant`] is by what right a peer is in a room, for those who serve it without the broker.
 //! * [`ErrorCode`] is the closed set of refusals.
 //!
 //! The shapes are those that existing clients send and read, field for field; unknown fields are
@@ -12,6 +13,7 @@
 mod client;
 mod envelope;
 mod error;
+mod grant;
 mod ice;
 mod metadata;
 mod server;
@@ -19,6 +21,7 @@ mod server;
 pub use client::{ClientMessage, Register};
 pub use envelope::{Envelope, EnvelopeError, Kind};
 pub use error::{CloseCode, ErrorCode};
+pub use grant::{Grant, GrantParts, GrantTooLong};
 pub use ice::{Candidate, IceServer};
 pub use metadata::{Filters, Metadata};
-pub use server::{PeerInfo, Registered, ServerError, ServerMessage};
+pub use server::{LeftReason, PeerInfo, Registered, ServerError, ServerMessage};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Candidate, CloseCode, ErrorCode, IceServer, Metadata};
+use super::{Candidate, CloseCode, ErrorCode, Grant, IceServer, Metadata};
 use crate::{
     access::{Access, PeerRole},
     ids::{PeerId, RoomId},
@@ -68,6 +68,26 @@ pub struct PeerInfo {
     /// When it came, in seconds since 1970.
     #[serde(default)]
     pub connected_at: f64,
+    /// By what right it is here. An older broker says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
+}
+
+/// Why a peer is not in the room any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftReason {
+    /// Its rights were taken back.
+    Revoked,
+    /// The room's owner, or the peer itself, had it removed.
+    Removed,
+    /// It did not come back in time.
+    Lost,
+    /// It did not read what it was told.
+    TooSlow,
+    /// A word that this version does not know.
+    #[serde(other)]
+    Other,
 }
 
 fn least_access() -> Access {
@@ -149,6 +169,9 @@ pub enum ServerMessage {
     PeerLeft {
         /// Who.
         peer_id: PeerId,
+        /// Why, where the broker had a part in it. An older broker says nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<LeftReason>,
     },
     /// The answer to `discover_peers`.
     PeerList {
@@ -174,6 +197,30 @@ pub enum ServerMessage {
         to_peer_id: PeerId,
         /// What.
         payload: Value,
+    },
+    /// Rights in this room were taken back or changed: whoever serves peers asks at once which of
+    /// them still have theirs. Only a hint; the grants are asked for again and again without it.
+    RightsChanged {},
+    /// The answer to `confirm_rights`.
+    RightsConfirmed {
+        /// Of the question.
+        #[serde(default)]
+        seq: u64,
+        /// Those of the question that still hold. The others do not.
+        grants: Vec<Grant>,
+        /// Seconds from the question for which nobody needs to ask again.
+        valid_for: u64,
+    },
+    /// New STUN and TURN servers, before the credentials told last run out. For connections from
+    /// now on, and for ICE restarts of those that are.
+    IceServers {
+        /// Between clients and workers.
+        ice_servers: Vec<IceServer>,
+        /// Between workers.
+        mesh_ice_servers: Vec<IceServer>,
+        /// When the credentials in it end, in seconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<u64>,
     },
     /// The room is over; the socket is closed after this.
     RoomClosed {

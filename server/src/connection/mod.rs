@@ -5,12 +5,16 @@
 //! Reading waits for writing and never the other way round, so a peer that does not read cannot
 //! say more either.
 
+mod confirm;
 mod registration;
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
-use halyard_protocol::{limits::MAX_SIGNAL_BYTES, signal::CloseCode};
+use halyard_protocol::{
+    limits::MAX_SIGNAL_BYTES,
+    signal::{CloseCode, ErrorCode, Grant},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, sleep_until, timeout},
@@ -25,6 +29,7 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::confirm::Confirming;
 use crate::{
     broker::Broker,
     rooms::{Batch, Outbox, Refusal, Said, Seat, Text, say_draining, unregistered},
@@ -73,6 +78,8 @@ pub struct Connection<S> {
     outbox: Arc<Outbox>,
     seat: Option<Seat>,
     batch: Batch,
+    /// Boxed: only workers ask, and every idle socket would carry it along.
+    confirming: Option<Box<Confirming>>,
     heard: Instant,
 }
 
@@ -93,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             outbox: Arc::default(),
             seat: None,
             batch: Batch::default(),
+            confirming: None,
             heard: Instant::now(),
         }
     }
@@ -160,6 +168,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                 }
                 () = poll_fn(|cx| self.outbox.poll_ready(cx)) => {}
+                answer = Confirming::next(&mut self.confirming, &self.broker) => {
+                    // Few wait at a time, and each is written before the next is looked for.
+                    self.outbox.put_welcome(answer);
+                }
                 () = &mut tick => {
                     if self.seat.is_none() {
                         return End::Closed(CloseCode::TimedOut);
@@ -219,6 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(Said::Leave) => return Err(End::Left),
             // Boxed: it is needed once, and every idle socket would carry it along.
             Ok(Said::Register) => Box::pin(self.register(text)).await,
+            Ok(Said::ConfirmRights { seq, grants }) => self.confirm_rights(seq, grants),
             Ok(said) => match &self.seat {
                 Some(seat) => seat.say(said),
                 None if matches!(said, Said::Ping) => {
@@ -249,6 +262,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.seat = Some(seat);
         Ok(())
+    }
+
+    fn confirm_rights(&mut self, seq: u64, grants: Vec<Grant>) -> Result<(), Refusal> {
+        // Who was just revoked is in no room; its socket is being closed.
+        let Some(seat) = &self.seat else { return Ok(()) };
+        if !seat.may_operate() {
+            return Err(Refusal::new(
+                ErrorCode::Forbidden,
+                "Only workers and operators confirm the rights of others",
+            ));
+        }
+        let confirming = self.confirming.get_or_insert_default();
+        confirming.ask(&self.broker, seat.room(), seq, grants, std::time::Instant::now())
     }
 
     /// Both kinds of ping: existing workers read the message, every library answers the frame.

@@ -5,16 +5,16 @@ use std::{sync::Arc, time::Duration};
 use halyard_protocol::{
     access::{Access, PeerRole},
     ids::{PeerId, RoomId},
-    signal::{ErrorCode, Metadata},
+    signal::{ErrorCode, Grant, Metadata},
     token::Token,
 };
 use serde::Deserialize;
 
 use crate::{
     broker::Broker,
-    identity::VerifyError,
+    identity::{Subject, VerifyError},
     rooms::{Join, NotIn, Outbox, Refusal, Seat, SessionId},
-    secret::new_token,
+    secret::{TokenHash, new_token},
     store::{Found, RoomRecord, StoreError},
     time::Now,
 };
@@ -81,6 +81,7 @@ pub(super) async fn register(
         identity,
         // Until the record was looked at.
         access: Access::Viewer,
+        grant: None,
         role: fields.role.unwrap_or_default(),
         metadata: fields.metadata.unwrap_or_default(),
         wants_admin: fields.is_admin.unwrap_or_default(),
@@ -104,7 +105,11 @@ pub(super) async fn register(
             Found::Expired => return Err(Refusal::new(ErrorCode::RoomExpired, "Room expired")),
             Found::Absent => return Err(no_room()),
         };
+        if record.is_banned(&join.identity) {
+            return Err(Refusal::new(ErrorCode::Forbidden, "Access to this room was revoked"));
+        }
         join.access = access(&record, &join.identity, join.token.as_ref())?;
+        join.grant = grant(&record, join.access, &join.identity);
         match broker.hall.join(&record, join, outbox, now, as_of) {
             Ok(seat) => return Ok(seat),
             Err(NotIn::Refused(refusal)) => return Err(refusal),
@@ -123,7 +128,7 @@ fn unavailable(retry_after: Duration) -> Refusal {
 /// everybody.
 fn access(
     record: &RoomRecord,
-    identity: &crate::identity::Subject,
+    identity: &Subject,
     token: Option<&Token>,
 ) -> Result<Access, Refusal> {
     let wrong = || Refusal::new(ErrorCode::InvalidToken, "Invalid token");
@@ -138,6 +143,12 @@ fn access(
     }
 }
 
+/// By what right it comes in, for whoever serves it without asking here every time.
+fn grant(record: &RoomRecord, access: Access, identity: &Subject) -> Option<Grant> {
+    let hash = record.token_of(access).map(TokenHash::as_bytes);
+    Grant::new(access, hash, identity.as_str())
+}
+
 fn session_here(seat: Option<&Seat>, room: &RoomId, peer: &PeerId) -> Option<SessionId> {
     seat.filter(|seat| seat.room() == room && seat.peer() == peer).map(Seat::session)
 }
@@ -149,7 +160,6 @@ mod tests {
     use super::*;
     use crate::{
         Settings,
-        secret::TokenHash,
         store::{RoomStore, SlowStore},
         wiring,
     };

@@ -168,6 +168,7 @@ mod tests {
             peer: PeerId::new("ann").expect("a name"),
             identity: owner.subject,
             access: Access::Admin,
+            grant: None,
             role: PeerRole::Client,
             metadata: serde_json::from_str("{}").expect("metadata"),
             wants_admin: false,

@@ -137,7 +137,9 @@ pub(super) async fn revoke(
     let now = Now::read();
     match (wish.peer_id, wish.role) {
         (Some(peer), None) => {
-            let revoked = app.broker.revoke_peer(&id, &owner, &peer, now).await?;
+            let (broker, room) = (app.broker.clone(), id.clone());
+            let revoking = async move { broker.revoke_peer(&room, &owner, &peer, now).await };
+            let revoked = app.to_the_end(revoking).await?;
             Ok(Json(json!({ "room_id": id, "revoked": revoked })))
         }
         (None, Some(role)) => {

@@ -194,6 +194,11 @@ impl Hall {
         Census { rooms: rooms.len(), peers: counts.into_iter().collect() }
     }
 
+    /// Who goes by this name in a room.
+    pub fn identity_of(&self, id: &RoomId, peer: &PeerId) -> Option<crate::identity::Subject> {
+        self.find(id)?.lock().room.identity_of(peer.as_str()).cloned()
+    }
+
     /// The rooms in which somebody goes by this name, with who that is.
     pub fn rooms_with(&self, peer: &str) -> Vec<(RoomId, crate::identity::Subject)> {
         let rooms: Vec<_> = self.rooms().iter().map(|(i, r)| (i.clone(), Arc::clone(r))).collect();
@@ -283,6 +288,11 @@ impl Seat {
     /// The session, for registering again on the same socket.
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// Whether who sits here may move machines.
+    pub fn may_operate(&self) -> bool {
+        self.room.lock().room.may_operate(&self.peer)
     }
 
     /// Says something in the room.

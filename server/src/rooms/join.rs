@@ -4,7 +4,7 @@ use halyard_protocol::{
     PROTOCOL_VERSION,
     access::{Access, PeerRole},
     ids::PeerId,
-    signal::{CloseCode, ErrorCode, IceServer, Metadata, Registered, ServerMessage},
+    signal::{CloseCode, ErrorCode, Grant, IceServer, Metadata, Registered, ServerMessage},
     token::Token,
 };
 
@@ -30,6 +30,8 @@ pub struct Join {
     pub identity: Subject,
     /// What it may do here.
     pub access: Access,
+    /// By what right, as the others are told.
+    pub grant: Option<Grant>,
     /// Its part.
     pub role: PeerRole,
     /// What it says of itself.
@@ -123,8 +125,10 @@ impl<M: Mailbox> Room<M> {
                 unread
             }
         };
-        if member.access != join.access {
+        // Its rights may have come with another token meanwhile.
+        if member.access != join.access || member.grant != join.grant {
             member.access = join.access;
+            member.grant.clone_from(&join.grant);
             if !join.access.may_operate() && member.role == PeerRole::Worker {
                 member.role = join.role;
             }
@@ -145,7 +149,7 @@ impl<M: Mailbox> Room<M> {
         let (session, connected_at) = if let Some(there) = same_socket {
             (there.session, there.connected_at)
         } else {
-            if let Some(old) = self.take_out(&join.peer)
+            if let Some(old) = self.take_out(&join.peer, None)
                 && let Some(mailbox) = old.mailbox()
             {
                 mailbox.close(CloseCode::Replaced);
@@ -155,6 +159,7 @@ impl<M: Mailbox> Room<M> {
         let member = Member {
             identity: join.identity.clone(),
             access: join.access,
+            grant: join.grant.clone(),
             role: join.role,
             metadata: join.metadata.clone(),
             metadata_bytes,

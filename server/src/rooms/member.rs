@@ -6,7 +6,7 @@ use halyard_protocol::{
     access::{Access, PeerRole},
     ids::PeerId,
     limits::{MAX_OUTBOX_BYTES, MAX_RESUME_MESSAGES},
-    signal::{Metadata, PeerInfo},
+    signal::{Grant, Metadata, PeerInfo},
 };
 
 use super::{Mailbox, NotTaken, Presence, Text};
@@ -60,6 +60,8 @@ impl Kept {
 pub(super) struct Member<M> {
     pub(super) identity: Subject,
     pub(super) access: Access,
+    /// By what right it is here, told to the others.
+    pub(super) grant: Option<Grant>,
     pub(super) role: PeerRole,
     pub(super) metadata: Metadata,
     /// How much of the room's budget the metadata takes.
@@ -81,6 +83,7 @@ impl<M: Mailbox> Member<M> {
             access: self.access,
             metadata: self.metadata.clone(),
             connected_at: self.connected_at,
+            grant: self.grant.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration, time::Instant};
 use halyard_protocol::{
     access::Access,
     ids::{PeerId, RoomId},
-    signal::{CloseCode, ErrorCode, Filters, Metadata, PeerInfo, ServerMessage},
+    signal::{CloseCode, ErrorCode, Filters, LeftReason, Metadata, PeerInfo, ServerMessage},
 };
 use indexmap::IndexMap;
 
@@ -104,6 +104,11 @@ impl<M: Mailbox> Room<M> {
         })
     }
 
+    /// Whether who goes by this name may move machines.
+    pub fn may_operate(&self, peer: &PeerId) -> bool {
+        self.members.get(peer).is_some_and(|member| member.access.may_operate())
+    }
+
     /// Who goes by this name.
     pub fn identity_of(&self, peer: &str) -> Option<&Subject> {
         self.members.get(peer).map(|member| &member.identity)
@@ -127,7 +132,7 @@ impl<M: Mailbox> Room<M> {
                 Ok(())
             }
             // The connection handles these itself, or they mean nothing.
-            Said::Register | Said::Pong | Said::Leave => Ok(()),
+            Said::Register | Said::ConfirmRights { .. } | Said::Pong | Said::Leave => Ok(()),
         };
         self.cut_slow();
         result
@@ -147,7 +152,7 @@ impl<M: Mailbox> Room<M> {
     /// The peer of this session left for good.
     pub fn left(&mut self, peer: &PeerId, session: SessionId) {
         if self.members.get(peer).is_some_and(|member| member.session == session) {
-            self.take_out(peer);
+            self.take_out(peer, None);
         }
         self.cut_slow();
     }
@@ -165,7 +170,7 @@ impl<M: Mailbox> Room<M> {
             .map(|(peer, _)| peer.clone())
             .collect();
         for peer in over {
-            self.take_out(&peer);
+            self.take_out(&peer, Some(LeftReason::Lost));
         }
         self.cut_slow();
     }
@@ -199,14 +204,27 @@ impl<M: Mailbox> Room<M> {
             .map(|(peer, _)| peer.clone())
             .collect();
         for peer in &revoked {
-            if let Some(member) = self.take_out(peer)
+            if let Some(member) = self.take_out(peer, Some(LeftReason::Revoked))
                 && let Some(mailbox) = member.mailbox()
             {
                 mailbox.close(CloseCode::Revoked);
             }
         }
-        self.cut_slow();
+        self.tell_rights_changed();
         revoked
+    }
+
+    /// Rights in this room were taken back, here or on another node. Whoever was in the room before
+    /// and has left it may still be served by a worker, so they are told even when nobody here had
+    /// the rights that are gone.
+    pub fn tell_rights_changed(&mut self) {
+        let text = Text::from(ServerMessage::RightsChanged {}.to_json());
+        for (peer, member) in &self.members {
+            if member.tell(&text) == Err(NotTaken::Full) {
+                self.slow.push(peer.clone());
+            }
+        }
+        self.cut_slow();
     }
 
     /// Keeps an identity out for as long as the room is in use.
@@ -221,7 +239,7 @@ impl<M: Mailbox> Room<M> {
         let Some(peer) = self.members.get_key_value(peer).map(|(peer, _)| peer.clone()) else {
             return false;
         };
-        if let Some(member) = self.take_out(&peer)
+        if let Some(member) = self.take_out(&peer, Some(LeftReason::Removed))
             && let Some(mailbox) = member.mailbox()
         {
             mailbox.close(CloseCode::Normal);
@@ -324,13 +342,17 @@ impl<M: Mailbox> Room<M> {
         }
     }
 
-    /// Takes a member out and tells the others.
-    pub(super) fn take_out(&mut self, peer: &PeerId) -> Option<Member<M>> {
+    /// Takes a member out and tells the others, and why where the broker had a part in it.
+    pub(super) fn take_out(
+        &mut self,
+        peer: &PeerId,
+        reason: Option<LeftReason>,
+    ) -> Option<Member<M>> {
         let member = self.members.shift_remove(peer)?;
         if self.admin.as_ref() == Some(peer) {
             self.admin = None;
         }
-        self.broadcast(&ServerMessage::PeerLeft { peer_id: peer.clone() }, peer);
+        self.broadcast(&ServerMessage::PeerLeft { peer_id: peer.clone(), reason }, peer);
         Some(member)
     }
 
@@ -338,7 +360,7 @@ impl<M: Mailbox> Room<M> {
     /// because each round takes one out.
     pub(super) fn cut_slow(&mut self) {
         while let Some(peer) = self.slow.pop() {
-            let Some(member) = self.take_out(&peer) else { continue };
+            let Some(member) = self.take_out(&peer, Some(LeftReason::TooSlow)) else { continue };
             if let Some(mailbox) = member.mailbox() {
                 tracing::info!(room = %self.id, %peer, "a peer reads too slowly and is cut off");
                 mailbox.close(CloseCode::SlowConsumer);

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use halyard_protocol::{
     ids::PeerId,
-    signal::{Envelope, EnvelopeError, ErrorCode, Filters, Kind, Metadata},
+    limits::MAX_GRANTS,
+    signal::{Envelope, EnvelopeError, ErrorCode, Filters, Grant, Kind, Metadata},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -30,6 +31,13 @@ pub enum Said {
         of: Option<String>,
         /// What to merge.
         metadata: Metadata,
+    },
+    /// Do these peers still have their rights?
+    ConfirmRights {
+        /// Comes back in the answer.
+        seq: u64,
+        /// As the broker told them.
+        grants: Vec<Grant>,
     },
     /// Enter a room, on a socket that may be in one already.
     Register,
@@ -100,6 +108,19 @@ impl Said {
                 let metadata =
                     fields.metadata.ok_or_else(|| Refusal::missing("peer_id, metadata"))?;
                 Self::Update { of: fields.peer_id, metadata }
+            }
+            Kind::ConfirmRights => {
+                let Confirm { seq, grants } = parse(text)?;
+                if grants.len() > MAX_GRANTS {
+                    return Err(Refusal::new(
+                        ErrorCode::LimitExceeded,
+                        format!(
+                            "{} grants in one question, at most {MAX_GRANTS} are accepted",
+                            grants.len()
+                        ),
+                    ));
+                }
+                Self::ConfirmRights { seq, grants }
             }
             Kind::Register => Self::Register,
             Kind::Ping => Self::Ping,
@@ -180,6 +201,13 @@ struct Payload<'a> {
 struct Discover {
     #[serde(default)]
     filters: Option<Filters>,
+}
+
+#[derive(Deserialize)]
+struct Confirm {
+    #[serde(default)]
+    seq: u64,
+    grants: Vec<Grant>,
 }
 
 #[derive(Deserialize)]

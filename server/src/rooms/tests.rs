@@ -10,7 +10,7 @@ use halyard_protocol::{
     access::{Access, PeerRole},
     ids::{PeerId, RoomId},
     limits::MAX_RESUME_MESSAGES,
-    signal::{CloseCode, ErrorCode},
+    signal::{CloseCode, ErrorCode, Grant},
     token::Token,
 };
 use proptest::prelude::*;
@@ -93,6 +93,7 @@ fn wish(peer: &str) -> Join {
         peer: name(peer),
         identity: Subject::new(format!("{peer}'s identity")),
         access: Access::Operator,
+        grant: Grant::new(Access::Operator, Some(&[1; 32]), peer),
         role: PeerRole::Client,
         metadata: serde_json::from_value(json!({ "tags": [peer] })).expect("metadata"),
         wants_admin: false,
@@ -219,7 +220,10 @@ fn who_stays_away_too_long_has_left() {
     ann.desk.read();
     room.lost(&bob.name, bob.session, now.steady);
     room.tick(now.plus(WINDOW).steady);
-    assert_eq!(ann.desk.read(), [json!({ "type": "peer_left", "peer_id": "bob" })]);
+    assert_eq!(
+        ann.desk.read(),
+        [json!({ "type": "peer_left", "peer_id": "bob", "reason": "lost" })]
+    );
     let back = Join { resume: Some(Token::new("bob's resume token")), ..wish("bob") };
     let bob = come(&mut room, back, now).expect("in again");
     assert_eq!(bob.welcome[0]["resumed"], false);
@@ -391,7 +395,9 @@ fn revoked_peers_are_out_and_their_identity_stays_out() {
     assert_eq!(revoked, std::slice::from_ref(&bob.name));
     room.ban(Subject::new("bob's identity"));
     assert_eq!(bob.desk.closed(), Some(CloseCode::Revoked));
-    assert_eq!(ann.desk.read().last().expect("news")["type"], "peer_left");
+    let news = ann.desk.read();
+    let left = json!({ "type": "peer_left", "peer_id": "bob", "reason": "revoked" });
+    assert_eq!(news[news.len() - 2..], [left, json!({ "type": "rights_changed" })]);
     let back = Join { resume: Some(Token::new("bob's resume token")), ..wish("bob") };
     let back = come(&mut room, back, start()).map(|_| ()).expect_err("out");
     assert_eq!(back.code(), ErrorCode::Forbidden);

@@ -68,6 +68,15 @@ impl RoomRecord {
         self.expires_at <= now
     }
 
+    /// What is kept of the token that gives these rights; the owner needs none.
+    pub fn token_of(&self, access: Access) -> Option<&TokenHash> {
+        match access {
+            Access::Viewer => Some(&self.viewer),
+            Access::Operator => Some(&self.operator),
+            Access::Admin => None,
+        }
+    }
+
     /// What a token lets its bearer do here, if it opens the room at all. Both hashes are always
     /// compared, so the time taken does not tell which one was near.
     pub fn access_of(&self, token: &Token) -> Option<Access> {
@@ -161,13 +170,6 @@ pub trait RoomStore: Send + Sync {
 
     /// Forgets rooms that ended at or before `before`, at most `most` of them, and says how many.
     async fn sweep(&self, before: u64, most: usize) -> Result<usize, StoreError>;
-
-    /// Whether the backend is there: asked when nobody asked it anything for a while.
-    async fn probe(&self, now: u64) -> Result<(), StoreError> {
-        // Looking for what is not there costs as little as a call can.
-        let nobodys = RoomId::new("halyard-probe").expect("a good name");
-        self.get(&nobodys, now).await.map(drop)
-    }
 
     /// Whether the backend forgets ended rooms by itself, so that nobody needs to sweep it.
     fn expires_by_itself(&self) -> bool {

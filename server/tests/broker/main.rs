@@ -7,6 +7,7 @@ mod page;
 mod refusals;
 mod rest;
 mod resume;
+mod rights;
 mod secrets;
 mod slow;
 mod support;

@@ -111,7 +111,9 @@ async fn revoking_a_role_ends_its_sessions_and_its_token() {
     assert_eq!(answer["revoked"], json!(["viewer"]));
     let closed = viewer.until_closed().await.1;
     assert_eq!(closed, Closed { code: 4003, reason: "access was revoked".into() });
-    assert_eq!(worker.next().await, json!({ "type": "peer_left", "peer_id": "viewer" }));
+    let left = json!({ "type": "peer_left", "peer_id": "viewer", "reason": "revoked" });
+    assert_eq!(worker.next().await, left);
+    assert_eq!(worker.next().await, json!({ "type": "rights_changed" }));
     assert_eq!(operator.next_of("peer_left").await["peer_id"], "viewer");
 
     let mut again = broker.socket().await;

@@ -66,7 +66,7 @@ async fn a_peer_that_does_not_come_back_has_left_after_the_window() {
     pair.client.cut();
     assert!(pair.worker.heard().await.is_empty());
     let left = pair.worker.next().await;
-    assert_eq!(left, json!({ "type": "peer_left", "peer_id": "bob" }));
+    assert_eq!(left, json!({ "type": "peer_left", "peer_id": "bob", "reason": "lost" }));
     pair.worker.send(&offer(1)).await;
     assert_eq!(pair.worker.next().await["code"], "PEER_NOT_FOUND");
 }

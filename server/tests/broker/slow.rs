@@ -89,7 +89,9 @@ async fn a_stopped_reader_is_cut_off_and_costs_nobody_else_anything() {
     let codes: Vec<&str> = answers.iter().filter_map(|answer| answer["code"].as_str()).collect();
     assert_eq!(codes.first(), Some(&"DELIVERY_FAILED"), "the sender is told");
     assert_eq!(codes.last(), Some(&"PEER_NOT_FOUND"), "and then that it is gone");
-    assert!(answers.contains(&json!({ "type": "peer_left", "peer_id": "slow" })));
+    assert!(
+        answers.contains(&json!({ "type": "peer_left", "peer_id": "slow", "reason": "too_slow" }))
+    );
     drop(slow);
     broker.still_serves().await;
 }

@@ -264,7 +264,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 let change = self.roster.joined(&info);
                 self.rights(change);
             }
-            ServerMessage::PeerLeft { peer_id } => {
+            ServerMessage::PeerLeft { peer_id, .. } => {
                 self.roster.left(&peer_id);
                 self.sessions.end(&peer_id);
             }
