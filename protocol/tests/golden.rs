@@ -11,9 +11,12 @@ use halyard_protocol::{
     access::{Access, PeerRole},
     channel::{
         Ack, ActionSpec, Bye, Command, Drive, DriveLimits, Entry, EntryKind, Estop, EstopAction,
-        FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo, Hello, LeaseRequest,
-        LeaseState, Message, Notice, Severity, TransferAccept, TransferCancel, TransferDone,
-        TransferEnd, TransferOffer, TransferProgress, TransferRefuse, VideoInfo,
+        FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo, Hello, JobAccepted,
+        JobEnd, JobEntries, JobErrorCode, JobEvent, JobEventPage, JobEventsFrom, JobHappened,
+        JobInfo, JobList, JobProblem, JobRejected, JobState, JobStep, JobStream, JobSubmit,
+        JobTemplateInfo, LeaseRequest, LeaseState, Message, Notice, Severity, TransferAccept,
+        TransferCancel, TransferDone, TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
+        VideoInfo,
     },
     ids::{PeerId, RoomId},
     signal::{
@@ -73,8 +76,89 @@ fn channel_name(message: &Message) -> &'static str {
         Message::TransferDone(_) => "transfer_done",
         Message::TransferRefuse(_) => "transfer_refuse",
         Message::TransferCancel(_) => "transfer_cancel",
+        Message::JobSubmit(_) => "job_submit",
+        Message::JobAccepted(_) => "job_accepted",
+        Message::JobRejected(_) => "job_rejected",
+        Message::JobList(_) => "job_list",
+        Message::JobEntries(_) => "job_entries",
+        Message::JobEventsFrom(_) => "job_events",
+        Message::JobEventPage(_) => "job_event",
+        Message::JobStop(_) => "job_stop",
+        Message::JobCancel(_) => "job_cancel",
         Message::Unknown { .. } => "unknown",
     }
+}
+
+fn job_messages() -> Vec<Message> {
+    let events = [
+        JobHappened::State { state: JobState::Queued, reason: None, exit_code: None },
+        JobHappened::Line {
+            stream: JobStream::Stderr,
+            text: "epoch 1".into(),
+            progress: true,
+            to: 8,
+        },
+        JobHappened::Progress { report: r#"{"event":"epoch_end","logs":{"loss":NaN}}"#.into() },
+        JobHappened::Note { code: "silent".into(), message: "no report for 60 s".into() },
+        JobHappened::Result { path: "jobs/1a2b/best.ckpt".into(), size: 12 },
+        JobHappened::State {
+            state: JobState::Failed,
+            reason: Some("it ended with code 3".into()),
+            exit_code: Some(3),
+        },
+    ];
+    let events = (1..).zip(events).map(|(n, what)| JobEvent { n, at_ms: 1_763_000_000_123, what });
+    vec![
+        Message::JobSubmit(JobSubmit {
+            id: "s1".into(),
+            steps: vec![JobStep {
+                template: "train".into(),
+                values: BTreeMap::from([("epochs".to_owned(), json!(5))]),
+            }],
+        }),
+        Message::JobAccepted(JobAccepted { id: "s1".into(), jobs: vec!["1a2b".into()] }),
+        Message::JobRejected(JobRejected {
+            id: "s1".into(),
+            errors: vec![JobProblem {
+                field: "steps[0].epochs".into(),
+                code: JobErrorCode::BadValue,
+                message: "accepted is a whole number from 1 to 1000".into(),
+            }],
+        }),
+        Message::JobList(JobList { id: "l1".into(), offset: 0 }),
+        Message::JobEntries(JobEntries {
+            id: "l1".into(),
+            jobs: vec![JobInfo {
+                job: "1a2b".into(),
+                template: "train".into(),
+                state: JobState::Running,
+                by: peer("alice"),
+                created_ms: 1_763_000_000_123,
+                started_ms: Some(1_763_000_000_456),
+                ended_ms: None,
+                reason: None,
+                after: None,
+                folder: "jobs/1a2b".into(),
+                events: 7,
+            }],
+            total: 1,
+            templates: vec![JobTemplateInfo {
+                name: "train".into(),
+                help: "Trains a model".into(),
+                values: BTreeMap::from([("epochs".into(), "a whole number".into())]),
+            }],
+        }),
+        Message::JobEventsFrom(JobEventsFrom { id: "e1".into(), job: "1a2b".into(), from: 1 }),
+        Message::JobEventPage(JobEventPage {
+            id: "e1".into(),
+            job: "1a2b".into(),
+            events: events.collect(),
+            next: 7,
+            over: true,
+        }),
+        Message::JobStop(JobEnd { id: "x1".into(), job: "1a2b".into() }),
+        Message::JobCancel(JobEnd { id: "x2".into(), job: "1a2b".into() }),
+    ]
 }
 
 fn channel_messages() -> Vec<Message> {
@@ -409,7 +493,7 @@ fn compare(file: &str, said: &[(&str, String)]) -> BTreeMap<String, String> {
 
 #[test]
 fn channel_messages_are_their_literal_texts() {
-    let messages = channel_messages();
+    let messages: Vec<_> = channel_messages().into_iter().chain(job_messages()).collect();
     let said: Vec<_> = messages.iter().map(|m| (channel_name(m), m.encode())).collect();
     let golden = compare("channel", &said);
     for message in messages {

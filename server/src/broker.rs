@@ -10,6 +10,7 @@ use halyard_protocol::{
 
 use crate::{
     Settings,
+    health::Health,
     ice::IceConfig,
     identity::{IdentityProvider, Subject},
     metrics::Metrics,
@@ -37,6 +38,8 @@ pub struct Broker {
     pub identity: Arc<dyn IdentityProvider>,
     /// What peers reach each other with.
     pub ice: IceConfig,
+    /// Whether the store, the identity provider and the bus are there.
+    pub health: Arc<Health>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What was typed.

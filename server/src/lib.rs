@@ -13,7 +13,9 @@
 //! * [`identity`]: who somebody is. [`store`]: which rooms there are. Traits with their backends;
 //!   only [`wiring`] names the concrete ones.
 //! * `tidy`: what is put away by itself: ended rooms, users whom nobody needs.
+//! * [`bus`]: other servers of the same rooms.
 //! * [`broker`]: what all of them share, and what an owner may do with a room.
+//! * [`health`]: whether what the broker needs of others is there.
 //! * [`metrics`]: what is counted, for Prometheus.
 //! * [`rights`]: whether rights that were given still hold, for those who serve peers by themselves.
 //! * [`ice`]: the STUN and TURN servers told to peers. [`secret`]: random tokens and their hashes.
@@ -23,7 +25,9 @@
 
 mod accept;
 pub mod broker;
+pub mod bus;
 pub mod connection;
+pub mod health;
 pub mod http;
 pub mod ice;
 pub mod identity;

@@ -10,6 +10,7 @@ use crate::{
     Settings,
     accept::{Acceptor, TURNED_AWAY_AT_ONCE},
     broker::Broker,
+    health,
     http::{self, App},
     identity::KeyFileError,
     store::OpenError,
@@ -130,6 +131,7 @@ impl Server {
         if let Some((listener, _)) = self.admin {
             own.spawn(acceptor(listener, http::admin_routes(app), ADMIN_CONNECTIONS).run());
         }
+        own.spawn(health::watch(Arc::clone(&self.broker), health::Pace::default(), stop.clone()));
         own.spawn(let_time_pass(Arc::clone(&self.broker), stop.clone()));
         own.spawn(tidy::sweep(Arc::clone(&self.broker), stop.clone()));
         own.spawn(tidy::see_off(Arc::clone(&self.broker), stop.clone()));

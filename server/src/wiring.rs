@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::{
     Settings,
     broker::Broker,
+    health::{Health, Measured},
     ice::IceConfig,
     identity::{EmbeddedIdentity, IdentityProvider, load_or_create},
-    metrics::Metrics,
+    metrics::{Backend, Metrics},
     rooms::{Hall, RoomLimits},
     server::BindError,
     settings::{BusKind, IdentityKind, StoreKind},
@@ -41,7 +42,15 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
         resume_window: settings.timing.resume_window,
     });
     let metrics = Arc::new(Metrics::new());
-    Ok(Broker { hall, store, identity, ice: IceConfig::new(&settings), metrics, settings })
+    let bus: &[Backend] = match &settings.bus {
+        BusKind::Local => &[],
+        BusKind::Nats(_) => &[Backend::Bus],
+    };
+    let health = Arc::new(Health::new(Arc::clone(&metrics), bus));
+    let store = Measured::store(store, &metrics, &health);
+    let identity = Measured::identity(identity, &metrics, &health);
+    let ice = IceConfig::new(&settings);
+    Ok(Broker { hall, store, identity, ice, health, metrics, settings })
 }
 
 /// A setting that this program was built without.

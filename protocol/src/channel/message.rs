@@ -9,6 +9,10 @@ use super::{
         FileEntries, FileError, FileGet, FileList, TransferAccept, TransferCancel, TransferDone,
         TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
     },
+    jobs::{
+        JobAccepted, JobEnd, JobEntries, JobEventPage, JobEventsFrom, JobList, JobRejected,
+        JobSubmit,
+    },
 };
 
 /// A text message between two of our own ends. Payloads are one JSON object each.
@@ -56,6 +60,24 @@ pub enum Message {
     TransferRefuse(TransferRefuse),
     /// I stop sending.
     TransferCancel(TransferCancel),
+    /// Run this.
+    JobSubmit(JobSubmit),
+    /// It is queued.
+    JobAccepted(JobAccepted),
+    /// It is not.
+    JobRejected(JobRejected),
+    /// Which jobs are there?
+    JobList(JobList),
+    /// These.
+    JobEntries(JobEntries),
+    /// What happened to a job?
+    JobEventsFrom(JobEventsFrom),
+    /// This.
+    JobEventPage(JobEventPage),
+    /// Finish a job early.
+    JobStop(JobEnd),
+    /// End a job now.
+    JobCancel(JobEnd),
     /// A prefix that this version does not know; existing clients speak many.
     Unknown {
         /// The word before the first `::`, or the whole text where there is none.
@@ -95,6 +117,15 @@ const TRANSFER_END: &str = "TRANSFER_END";
 const TRANSFER_DONE: &str = "TRANSFER_DONE";
 const TRANSFER_REFUSE: &str = "TRANSFER_REFUSE";
 const TRANSFER_CANCEL: &str = "TRANSFER_CANCEL";
+const JOB_SUBMIT: &str = "JOB_SUBMIT";
+const JOB_ACCEPTED: &str = "JOB_ACCEPTED";
+const JOB_REJECTED: &str = "JOB_REJECTED";
+const JOB_LIST: &str = "JOB_LIST";
+const JOB_ENTRIES: &str = "JOB_ENTRIES";
+const JOB_EVENTS: &str = "JOB_EVENTS";
+const JOB_EVENT: &str = "JOB_EVENT";
+const JOB_STOP: &str = "JOB_STOP";
+const JOB_CANCEL: &str = "JOB_CANCEL";
 
 impl Message {
     /// The text frame.
@@ -121,6 +152,15 @@ impl Message {
             Self::TransferDone(p) => framed(TRANSFER_DONE, p),
             Self::TransferRefuse(p) => framed(TRANSFER_REFUSE, p),
             Self::TransferCancel(p) => framed(TRANSFER_CANCEL, p),
+            Self::JobSubmit(p) => framed(JOB_SUBMIT, p),
+            Self::JobAccepted(p) => framed(JOB_ACCEPTED, p),
+            Self::JobRejected(p) => framed(JOB_REJECTED, p),
+            Self::JobList(p) => framed(JOB_LIST, p),
+            Self::JobEntries(p) => framed(JOB_ENTRIES, p),
+            Self::JobEventsFrom(p) => framed(JOB_EVENTS, p),
+            Self::JobEventPage(p) => framed(JOB_EVENT, p),
+            Self::JobStop(p) => framed(JOB_STOP, p),
+            Self::JobCancel(p) => framed(JOB_CANCEL, p),
             Self::Unknown { prefix, payload } if payload.is_empty() => prefix.clone(),
             Self::Unknown { prefix, payload } => format!("{prefix}::{payload}"),
         }
@@ -129,7 +169,10 @@ impl Message {
     /// Reads a text frame. A prefix that is not known is no error.
     pub fn decode(text: &str) -> Result<Self, MessageError> {
         let (prefix, payload) = text.split_once("::").unwrap_or((text, ""));
+        let unknown = || Self::Unknown { prefix: prefix.to_owned(), payload: payload.to_owned() };
         Ok(match prefix {
+            // Existing peers use some words about jobs with arguments instead of an object.
+            _ if prefix.starts_with("JOB_") && !payload.starts_with('{') => unknown(),
             HELLO => Self::Hello(Box::new(parsed(HELLO, payload)?)),
             COMMAND => Self::Command(parsed(COMMAND, payload)?),
             ACK => Self::Ack(parsed(ACK, payload)?),
@@ -154,7 +197,16 @@ impl Message {
             TRANSFER_DONE => Self::TransferDone(parsed(TRANSFER_DONE, payload)?),
             TRANSFER_REFUSE => Self::TransferRefuse(parsed(TRANSFER_REFUSE, payload)?),
             TRANSFER_CANCEL => Self::TransferCancel(parsed(TRANSFER_CANCEL, payload)?),
-            _ => Self::Unknown { prefix: prefix.to_owned(), payload: payload.to_owned() },
+            JOB_SUBMIT => Self::JobSubmit(parsed(JOB_SUBMIT, payload)?),
+            JOB_ACCEPTED => Self::JobAccepted(parsed(JOB_ACCEPTED, payload)?),
+            JOB_REJECTED => Self::JobRejected(parsed(JOB_REJECTED, payload)?),
+            JOB_LIST => Self::JobList(parsed(JOB_LIST, payload)?),
+            JOB_ENTRIES => Self::JobEntries(parsed(JOB_ENTRIES, payload)?),
+            JOB_EVENTS => Self::JobEventsFrom(parsed(JOB_EVENTS, payload)?),
+            JOB_EVENT => Self::JobEventPage(parsed(JOB_EVENT, payload)?),
+            JOB_STOP => Self::JobStop(parsed(JOB_STOP, payload)?),
+            JOB_CANCEL => Self::JobCancel(parsed(JOB_CANCEL, payload)?),
+            _ => unknown(),
         })
     }
 }

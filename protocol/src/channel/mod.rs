@@ -12,9 +12,11 @@
 mod chunk;
 mod control;
 mod files;
+mod jobs;
 mod lane;
 pub mod legacy;
 mod message;
+mod trainer;
 mod window;
 
 pub use chunk::{Chunk, ChunkError};
@@ -27,6 +29,12 @@ pub use files::{
     TransferAccept, TransferCancel, TransferDone, TransferEnd, TransferId, TransferOffer,
     TransferProgress, TransferRefuse,
 };
+pub use jobs::{
+    JobAccepted, JobEnd, JobEntries, JobErrorCode, JobEvent, JobEventPage, JobEventsFrom,
+    JobHappened, JobInfo, JobList, JobProblem, JobRejected, JobState, JobStep, JobStream,
+    JobSubmit, JobTemplateInfo,
+};
 pub use lane::Lane;
 pub use message::{Message, MessageError};
+pub use trainer::TrainerReport;
 pub use window::BulkWindow;

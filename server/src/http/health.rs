@@ -3,15 +3,19 @@
 use std::time::SystemTime;
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::App;
+use crate::health::{PROBE_WITHIN, Verdict};
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/health", get(health)).route("/ready", get(ready))
 }
 
-/// The original's shape.
+/// `GET /health`: the process serves. Never tied to a backend, because who asks this kills what does
+/// not answer, and a broker whose store is away still holds the sockets of its peers. The original's
+/// shape.
 async fn health() -> Json<Value> {
     Json(json!({
         "status": "healthy",
@@ -20,11 +24,25 @@ async fn health() -> Json<Value> {
     }))
 }
 
-/// False while draining: a load balancer should send new peers elsewhere.
+/// `GET /ready`: false while draining, or while a backend is down: a load balancer should send new
+/// peers elsewhere. Says which backend it is, and nothing of how it is reached.
 async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     if app.stop.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" })))
-    } else {
-        (StatusCode::OK, Json(json!({ "status": "ready" })))
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" })));
     }
+    let health = &app.broker.health;
+    // At the start nothing is known for a moment.
+    let settled = timeout(PROBE_WITHIN, health.settled()).await.is_ok();
+    let (status, word) = match health.verdict() {
+        _ if !settled => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Verdict::Ready => (StatusCode::OK, "ready"),
+        Verdict::Degraded => (StatusCode::OK, "degraded"),
+        Verdict::Unready => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
+    };
+    let backends: Map<String, Value> = health
+        .backends()
+        .into_iter()
+        .map(|(backend, up)| (backend.word().to_owned(), if up { "up" } else { "down" }.into()))
+        .collect();
+    (status, Json(json!({ "status": word, "backends": backends })))
 }

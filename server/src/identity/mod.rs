@@ -114,6 +114,12 @@ pub trait IdentityProvider: Send + Sync {
     /// The public keys that verify its tokens, as a JWK set, where the provider is this broker.
     fn jwks(&self) -> Option<serde_json::Value>;
 
+    /// Whether the provider is there: asked when nobody asked it anything for a while. Nobody is
+    /// made by it.
+    async fn probe(&self) -> Result<(), SignInError> {
+        Ok(())
+    }
+
     /// Whether an identity is something to clean up: then the broker calls the two below.
     fn keeps_users(&self) -> bool {
         false

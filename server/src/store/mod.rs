@@ -171,6 +171,13 @@ pub trait RoomStore: Send + Sync {
     /// Forgets rooms that ended at or before `before`, at most `most` of them, and says how many.
     async fn sweep(&self, before: u64, most: usize) -> Result<usize, StoreError>;
 
+    /// Whether the backend is there: asked when nobody asked it anything for a while.
+    async fn probe(&self, now: u64) -> Result<(), StoreError> {
+        // Looking for what is not there costs as little as a call can.
+        let nobodys = RoomId::new("halyard-probe").expect("a good name");
+        self.get(&nobodys, now).await.map(drop)
+    }
+
     /// Whether the backend forgets ended rooms by itself, so that nobody needs to sweep it.
     fn expires_by_itself(&self) -> bool {
         false
