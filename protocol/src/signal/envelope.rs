@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::ids::PeerId;
 
@@ -100,20 +100,27 @@ pub struct Envelope<'a> {
     pub sender: Option<Cow<'a, str>>,
     /// Whom it is for, in any spelling.
     pub target: Option<Cow<'a, str>>,
+    /// The field of the sender is there, be it `null`.
+    has_sender_field: bool,
 }
 
 /// A string of the text itself where it has no escapes. (`Option<Cow>` alone always copies.)
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// A field that is there, be it `null`. However its name is spelled: `\u0073ender` is `sender`.
+fn there<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Text<'a>>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow, default, rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    sender: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    from_peer_id: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "there")]
+    sender: Option<Option<Text<'a>>>,
+    #[serde(borrow, default, deserialize_with = "there")]
+    from_peer_id: Option<Option<Text<'a>>>,
     #[serde(borrow, default)]
     target: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -142,7 +149,12 @@ impl<'a> Envelope<'a> {
             }
             _ => (fields.sender, fields.target),
         };
-        Ok(Self { kind, sender: sender.map(|s| s.0), target: target.map(|t| t.0) })
+        Ok(Self {
+            kind,
+            has_sender_field: sender.is_some(),
+            sender: sender.flatten().map(|s| s.0),
+            target: target.map(|t| t.0),
+        })
     }
 
     /// The text to forward: `text` itself when it already names its true sender, and otherwise the
@@ -157,8 +169,8 @@ impl<'a> Envelope<'a> {
             Some(said) if said == sender.as_str() => Cow::Borrowed(text),
             None => match text.trim_start().strip_prefix('{') {
                 // An absent field is put in front; the object has at least a `type`, so a comma
-                // follows. A `null` one is present in the text and takes the other way.
-                Some(rest) if !text.contains(field) => {
+                // follows. A `null` one is there and takes the other way.
+                Some(rest) if !self.has_sender_field => {
                     let name = serde_json::Value::from(sender.as_str());
                     Cow::Owned(format!("{{\"{field}\":{name},{rest}"))
                 }
@@ -210,6 +222,7 @@ mod tests {
             r#"{"type":"offer","target":"b","sdp":"x"}"#,
             r#" {"type":"offer","target":"b","sdp":"the sender is a word too"}"#,
             r#"{"type":"offer","sender":null,"target":"b","sdp":"x"}"#,
+            r#"{"type":"offer","\u0073ender":null,"target":"b","sdp":"x"}"#,
         ] {
             let envelope = Envelope::parse(text).expect("a good offer");
             let stamped = envelope.stamped(text, &peer("a"));

@@ -45,7 +45,7 @@ const fn many(name: &'static str, help: &'static str, accepted: &'static str) ->
 }
 
 const ADDRESS: &str = "an address with a port, like 127.0.0.1:8080 or [::]:8080";
-const DURATION: &str = "a duration above zero, like 90s, 30m, 2h or 7d";
+const DURATION: &str = "a duration above zero and up to 3650d, like 90s, 30m, 2h or 7d";
 const WEB_ADDRESS: &str = "an http:// or https:// address without ? and #";
 const PEM: &str = "a file in PEM";
 const COUNT: &str = "a whole number from 1 on";
@@ -144,7 +144,11 @@ pub const KEYS: &[Key] = &[
         "Sign-ins, new rooms and sockets from one address in a minute [default: 600]",
         COUNT,
     ),
-    one("messages_per_second", "Messages on one socket in a second [default: 50]", COUNT),
+    one(
+        "messages_per_second",
+        "Messages on one socket in a second, ten times as many at once [default: 50]",
+        COUNT,
+    ),
     one("max_rooms", "Rooms in use at a time on this server [default: 50000]", COUNT),
     one("max_rooms_per_identity", "Rooms that one identity may own [default: 16]", COUNT),
     one("max_peers_per_room", "Peers in one room [default: 256]", COUNT),

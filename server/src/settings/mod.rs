@@ -233,9 +233,11 @@ pub struct Limits {
     pub max_connections: usize,
     /// Sockets open at a time from one address (IPv6: one /64).
     pub max_connections_per_address: usize,
-    /// Sign-ins, new rooms and sockets from one address in a minute; a burst of as many is allowed.
+    /// Sign-ins, new rooms and sockets from one address in a minute, each counted for itself; a
+    /// burst of as many is allowed. Ten times as many REST calls and connections.
     pub handshakes_per_minute: usize,
-    /// Messages on one socket in a second; a burst of ten times as many is allowed.
+    /// Messages on one socket in a second; a burst of ten times as many is allowed. 16 KiB each on
+    /// average.
     pub messages_per_second: usize,
     /// Rooms in use at a time on this server.
     pub max_rooms: usize,
@@ -278,8 +280,11 @@ pub struct Timing {
     pub resume_window: Duration,
     /// A drain that has not ended by then is cut short.
     pub drain_within: Duration,
-    /// A request whose head has not arrived by then is dropped; one whose body has not, refused.
+    /// A TLS handshake or the head of a request that has not arrived by then is dropped; a request
+    /// whose body has not, refused.
     pub request_within: Duration,
+    /// How often the files of the certificate are read again.
+    pub reload_every: Duration,
 }
 
 impl Default for Timing {
@@ -293,6 +298,7 @@ impl Default for Timing {
             resume_window: RESUME_WINDOW,
             drain_within: Duration::from_secs(10),
             request_within: Duration::from_secs(15),
+            reload_every: Duration::from_secs(10),
         }
     }
 }

@@ -476,8 +476,12 @@ fn address(text: &str) -> Option<SocketAddr> {
     text.parse().ok()
 }
 
+/// Longer than anything here runs, and short enough to be added to any clock.
+const LONGEST: Duration = Duration::from_hours(3650 * 24);
+
 fn duration(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero())
+    let accepted = |duration: &Duration| !duration.is_zero() && *duration <= LONGEST;
+    humantime::parse_duration(text).ok().filter(accepted)
 }
 
 fn count(text: &str) -> Option<usize> {
@@ -587,14 +591,18 @@ mod tests {
     fn a_bad_value_is_refused_with_key_value_place_and_what_is_accepted() {
         assert_eq!(
             refusal(&typed(&[("room_ttl", "soon")], &[])),
-            "room_ttl is \"soon\" in the flag --room-ttl; accepted is a duration above zero, like \
-             90s, 30m, 2h or 7d"
+            "room_ttl is \"soon\" in the flag --room-ttl; accepted is a duration above zero and up to \
+             3650d, like 90s, 30m, 2h or 7d"
         );
         assert_eq!(
             refusal(&typed(&[], &[("HALYARD_LISTEN", "localhost")])),
             "listen is \"localhost\" in the variable HALYARD_LISTEN; accepted is an address with a \
              port, like 127.0.0.1:8080 or [::]:8080"
         );
+        for key in ["room_ttl", "identity_ttl", "turn_ttl", "max_room_ttl", "drain_timeout"] {
+            assert!(refusal(&typed(&[(key, "400000000000y")], &[])).contains("up to 3650d"));
+            assert!(refusal(&typed(&[(key, "11y")], &[])).contains("up to 3650d"));
+        }
         assert!(refusal(&typed(&[("max_connections", "0")], &[])).contains("from 1 on"));
         assert!(refusal(&typed(&[("public_url", "ftp://x")], &[])).contains("http://"));
         assert!(refusal(&typed(&[("allowed_origins", "lab.example")], &[])).contains("https://"));
