@@ -13,6 +13,7 @@ use crate::{
     health::Health,
     ice::IceConfig,
     identity::{IdentityProvider, Subject},
+    limits::Limiter,
     metrics::Metrics,
     rooms::Hall,
     secret::{TokenHash, new_room_id, new_token},
@@ -42,6 +43,8 @@ pub struct Broker {
     pub health: Arc<Health>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who calls too often.
+    pub limiter: Limiter,
     /// What was typed.
     pub settings: Settings,
 }

@@ -18,6 +18,7 @@
 //! * [`health`]: whether what the broker needs of others is there.
 //! * [`metrics`]: what is counted, for Prometheus.
 //! * [`rights`]: whether rights that were given still hold, for those who serve peers by themselves.
+//! * [`limits`]: how often somebody may try, and how fast a socket may talk.
 //! * [`ice`]: the STUN and TURN servers told to peers. [`secret`]: random tokens and their hashes.
 //!   [`time`]: the clocks, read in one place.
 //!
@@ -31,6 +32,7 @@ pub mod health;
 pub mod http;
 pub mod ice;
 pub mod identity;
+pub mod limits;
 pub mod metrics;
 pub mod rights;
 pub mod rooms;

@@ -8,6 +8,7 @@ use crate::{
     health::{Health, Measured},
     ice::IceConfig,
     identity::{EmbeddedIdentity, IdentityProvider, load_or_create},
+    limits::Limiter,
     metrics::{Backend, Metrics},
     rooms::{Hall, RoomLimits},
     server::BindError,
@@ -39,8 +40,10 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
     }
     let hall = Hall::new(RoomLimits {
         max_peers: settings.limits.max_peers_per_room,
+        max_rooms: settings.limits.max_rooms,
         resume_window: settings.timing.resume_window,
     });
+    let limiter = Limiter::new(&settings.limits);
     let metrics = Arc::new(Metrics::new());
     let bus: &[Backend] = match &settings.bus {
         BusKind::Local => &[],
@@ -50,7 +53,7 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
     let store = Measured::store(store, &metrics, &health);
     let identity = Measured::identity(identity, &metrics, &health);
     let ice = IceConfig::new(&settings);
-    Ok(Broker { hall, store, identity, ice, health, metrics, settings })
+    Ok(Broker { hall, store, identity, ice, health, metrics, limiter, settings })
 }
 
 /// A setting that this program was built without.

@@ -42,30 +42,6 @@ pub enum ErrorCode {
     Other,
 }
 
-impl ErrorCode {
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidJson => "INVALID_JSON",
-            Self::UnknownMessageType => "UNKNOWN_MESSAGE_TYPE",
-            Self::InvalidMessage => "INVALID_MESSAGE",
-            Self::NotInRoom => "NOT_IN_ROOM",
-            Self::RoomNotFound => "ROOM_NOT_FOUND",
-            Self::RoomExpired => "ROOM_EXPIRED",
-            Self::InvalidToken => "INVALID_TOKEN",
-            Self::InvalidIdentity => "INVALID_IDENTITY",
-            Self::PeerIdTaken => "PEER_ID_TAKEN",
-            Self::PeerNotFound => "PEER_NOT_FOUND",
-            Self::PeerNotInRoom => "PEER_NOT_IN_ROOM",
-            Self::DeliveryFailed => "DELIVERY_FAILED",
-            Self::Forbidden => "FORBIDDEN",
-            Self::LimitExceeded => "LIMIT_EXCEEDED",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::Other => "OTHER",
-        }
-    }
-}
-
 /// Why the broker closed a socket, as a WebSocket close code (RFC 6455 section 7.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseCode {
@@ -130,35 +106,6 @@ impl CloseCode {
             Self::Revoked => "access was revoked",
             Self::RoomClosed => "the room was closed",
             Self::TooFast => "too much came in too short a time",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_word_of_a_code_is_the_one_on_the_wire() {
-        for code in [
-            ErrorCode::InvalidJson,
-            ErrorCode::UnknownMessageType,
-            ErrorCode::InvalidMessage,
-            ErrorCode::NotInRoom,
-            ErrorCode::RoomNotFound,
-            ErrorCode::RoomExpired,
-            ErrorCode::InvalidToken,
-            ErrorCode::InvalidIdentity,
-            ErrorCode::PeerIdTaken,
-            ErrorCode::PeerNotFound,
-            ErrorCode::PeerNotInRoom,
-            ErrorCode::DeliveryFailed,
-            ErrorCode::Forbidden,
-            ErrorCode::LimitExceeded,
-            ErrorCode::Unavailable,
-            ErrorCode::Other,
-        ] {
-            assert_eq!(serde_json::json!(code), code.as_str());
         }
     }
 }

@@ -244,6 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         if let Err(refusal) = answer {
             self.broker.metrics.refused(refusal.code());
+            if let Some(limit) = refusal.limit() {
+                self.broker.metrics.limited(limit.name());
+            }
             tracing::debug!(code = ?refusal.code(), "refused");
             // Answers to what the peer itself says are written before the next frame is read, so
             // they cannot pile up.

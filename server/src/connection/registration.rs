@@ -54,15 +54,12 @@ pub(super) async fn register(
     outbox: &Arc<Outbox>,
     seat: Option<&Seat>,
 ) -> Result<Seat, Refusal> {
-    let fields: Fields = serde_json::from_str(text).map_err(|error| {
-        Refusal::new(ErrorCode::InvalidMessage, format!("Invalid field: {error}"))
-    })?;
+    let fields: Fields =
+        serde_json::from_str(text).map_err(|error| Refusal::invalid_field(&error))?;
     let missing =
         || Refusal::new(ErrorCode::InvalidMessage, "Missing required fields during registration.");
-    let bad_id = |error: halyard_protocol::ids::IdError| {
-        Refusal::new(ErrorCode::InvalidMessage, format!("Invalid field: {error}"))
-    };
-    let peer = PeerId::new(fields.peer_id.ok_or_else(missing)?).map_err(bad_id)?;
+    let peer = PeerId::new(fields.peer_id.ok_or_else(missing)?)
+        .map_err(|error| Refusal::invalid_field(&error))?;
     let room_id = fields.room_id.ok_or_else(missing)?;
     let id_token = fields.id_token.ok_or_else(missing)?;
 

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::{App, MAX_BODY_BYTES, error::RestError};
+use crate::rooms::echo;
 
 /// A JSON object; an empty body reads as an empty one, because some calls need nothing.
 pub(super) struct Body<T>(pub(super) T);
@@ -35,8 +36,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
             _ => RestError::invalid("the body could not be read"),
         })?;
         let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(text)
-            .map(Self)
-            .map_err(|error| RestError::invalid(format!("the body is not accepted: {error}")))
+        serde_json::from_slice(text).map(Self).map_err(|error| {
+            // What the reader says may repeat the sender's words.
+            let why = echo(&error.to_string());
+            RestError::invalid(format!("the body is not accepted: {why}"))
+        })
     }
 }

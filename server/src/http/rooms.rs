@@ -2,8 +2,8 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
-    http::HeaderMap,
+    extract::{FromRequestParts, Path, State},
+    http::{HeaderMap, request::Parts},
 };
 use halyard_protocol::{
     access::Access,
@@ -61,9 +61,17 @@ fn shown(room: &RoomRecord) -> Value {
     })
 }
 
-/// A malformed name is the name of no room.
-fn room_id(text: String) -> Result<RoomId, RestError> {
-    RoomId::new(text).map_err(|_| RoomError::NotFound.into())
+/// The room that the address names. A malformed name is the name of no room.
+pub(super) struct Id(RoomId);
+
+impl FromRequestParts<App> for Id {
+    type Rejection = RestError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, RestError> {
+        let text = Path::<String>::from_request_parts(parts, app).await;
+        let id = text.ok().and_then(|Path(text)| RoomId::new(text).ok());
+        id.map(Self).ok_or_else(|| RoomError::NotFound.into())
+    }
 }
 
 /// `GET /rooms`
@@ -79,10 +87,10 @@ pub(super) async fn list(
 /// `GET /rooms/{id}`
 pub(super) async fn show(
     State(app): State<App>,
-    Path(id): Path<String>,
     Caller(owner): Caller,
+    Id(id): Id,
 ) -> Result<Json<Value>, RestError> {
-    let room = app.broker.owned_room(&room_id(id)?, &owner, Now::read()).await?;
+    let room = app.broker.owned_room(&id, &owner, Now::read()).await?;
     let mut shown = shown(&room);
     shown["peers"] = json!(app.broker.hall.peers(&room.id));
     Ok(Json(shown))
@@ -91,10 +99,9 @@ pub(super) async fn show(
 /// `DELETE /rooms/{id}`
 pub(super) async fn delete(
     State(app): State<App>,
-    Path(id): Path<String>,
     Caller(owner): Caller,
+    Id(id): Id,
 ) -> Result<Json<Value>, RestError> {
-    let id = room_id(id)?;
     let (broker, room) = (app.broker.clone(), id.clone());
     app.to_the_end(async move { broker.delete_room(&room, &owner, Now::read()).await }).await?;
     Ok(Json(json!({ "status": "deleted", "room_id": id })))
@@ -108,11 +115,10 @@ pub(super) struct Extend {
 /// `POST /rooms/{id}/extend`
 pub(super) async fn extend(
     State(app): State<App>,
-    Path(id): Path<String>,
     Caller(owner): Caller,
+    Id(id): Id,
     Body(wish): Body<Extend>,
 ) -> Result<Json<Value>, RestError> {
-    let id = room_id(id)?;
     let (broker, ttl) = (app.broker.clone(), wish.ttl_seconds);
     let extending = async move { broker.extend_room(&id, &owner, ttl, Now::read()).await };
     let room = app.to_the_end(extending).await?;
@@ -128,12 +134,11 @@ pub(super) struct Revoke {
 /// `POST /rooms/{id}/revoke`
 pub(super) async fn revoke(
     State(app): State<App>,
-    Path(id): Path<String>,
     Caller(owner): Caller,
+    Id(id): Id,
     headers: HeaderMap,
     Body(wish): Body<Revoke>,
 ) -> Result<Json<Value>, RestError> {
-    let id = room_id(id)?;
     let now = Now::read();
     match (wish.peer_id, wish.role) {
         (Some(peer), None) => {

@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use halyard_protocol::{
@@ -21,10 +21,14 @@ use halyard_protocol::{
 
 use super::{Departures, Join, Mailbox, Outbox, Refusal, Room, RoomLimits, Said, SessionId, Text};
 use crate::{
+    limits::{Limit, TooOften},
     metrics::{Census, PeerKind},
     store::RoomRecord,
     time::Now,
 };
+
+/// When somebody may try again for whom the hall has no room: rooms end all the time.
+const FULL_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// A room as the hall keeps it.
 #[derive(Debug)]
@@ -104,6 +108,23 @@ impl Hall {
         self.rooms().get(id).cloned()
     }
 
+    /// The room of this record, opened if nobody is in it and the hall has room.
+    fn live(&self, record: &RoomRecord) -> Result<Arc<LiveRoom>, Refusal> {
+        let mut rooms = self.rooms();
+        let most = self.limits.max_rooms;
+        if rooms.len() >= most && !rooms.contains_key(&record.id) {
+            return Err(Refusal::too_often(&TooOften {
+                limit: Limit::Rooms,
+                retry_after: FULL_RETRY_AFTER,
+            }));
+        }
+        Ok(Arc::clone(rooms.entry(record.id.clone()).or_insert_with(|| {
+            let room = Room::new(record.id.clone(), record.expires_at, self.limits)
+                .watched_by(self.departures.clone());
+            Arc::new(LiveRoom { inside: Mutex::new(Inside { room, retired: false }) })
+        })))
+    }
+
     /// How often rights were taken back or a room ended until now. Read it before a record is
     /// looked up, and [`join`](Self::join) notices what happened since.
     pub fn withdrawals(&self) -> u64 {
@@ -122,11 +143,7 @@ impl Hall {
     ) -> Result<Seat, NotIn> {
         let peer = join.peer.clone();
         loop {
-            let room = Arc::clone(self.rooms().entry(record.id.clone()).or_insert_with(|| {
-                let room = Room::new(record.id.clone(), record.expires_at, self.limits)
-                    .watched_by(self.departures.clone());
-                Arc::new(LiveRoom { inside: Mutex::new(Inside { room, retired: false }) })
-            }));
+            let room = self.live(record).map_err(NotIn::Refused)?;
             let mut inside = room.lock();
             if inside.retired {
                 continue;

@@ -13,7 +13,7 @@ use super::{
     member::{Member, Place},
     room::Room,
 };
-use crate::{identity::Subject, secret::TokenHash, time::Now};
+use crate::{identity::Subject, limits::Limit, secret::TokenHash, time::Now};
 
 /// What one peer may say of itself, in bytes of JSON: everybody in the room is sent it.
 const MAX_METADATA_BYTES: usize = 16 * 1024;
@@ -201,8 +201,8 @@ impl<M: Mailbox> Room<M> {
         let there = self.members.get(&join.peer);
         let most = self.limits.max_peers;
         if there.is_none() && self.members.len() >= most {
-            return Err(Refusal::new(
-                ErrorCode::LimitExceeded,
+            return Err(Refusal::over(
+                Limit::PeersPerRoom,
                 format!("The room is full: it has {most} peers, which is the most"),
             ));
         }

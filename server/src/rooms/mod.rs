@@ -20,7 +20,6 @@ mod said;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::hall::say_draining;
 pub use self::{
     departures::{Departures, Presence},
     hall::{Hall, LiveRoom, NotIn, Seat},
@@ -31,6 +30,7 @@ pub use self::{
     room::{Room, RoomLimits},
     said::{Said, unregistered},
 };
+pub(crate) use self::{hall::say_draining, refusal::echo};
 
 /// A frame's text. Cloning it copies no bytes.
 pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;

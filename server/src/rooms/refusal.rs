@@ -9,7 +9,10 @@ use halyard_protocol::{
 use serde::Serialize;
 
 use super::Text;
-use crate::time::whole_seconds;
+use crate::{
+    limits::{Limit, TooOften},
+    time::whole_seconds,
+};
 
 /// A refusal with its words: ours (`code`, `message`), and where existing clients read something
 /// else, that too.
@@ -28,13 +31,16 @@ struct Words {
     /// The original's mesh reads the absent peer here.
     #[serde(skip_serializing_if = "Option::is_none")]
     target_peer_id: Option<String>,
+    /// Which limit it was, for who counts refusals.
+    #[serde(skip)]
+    limit: Option<Limit>,
 }
 
 /// Longest part of a peer's own words that is repeated to it.
 const MAX_ECHO_CHARS: usize = 128;
 
 /// A peer's own words, short enough to repeat.
-pub(super) fn echo(text: &str) -> String {
+pub(crate) fn echo(text: &str) -> String {
     text.chars().take(MAX_ECHO_CHARS).collect()
 }
 
@@ -45,7 +51,22 @@ impl Refusal {
             said: ServerError::new(code, message),
             error: None,
             target_peer_id: None,
+            limit: None,
         }))
+    }
+
+    /// There is too much of something; says when to try again.
+    pub fn too_often(refused: &TooOften) -> Self {
+        let mut refusal = Self::over(refused.limit, refused.to_string());
+        refusal.0.said.retry_after = Some(refused.seconds());
+        refusal
+    }
+
+    /// There is too much of something, and waiting alone does not help.
+    pub fn over(limit: Limit, message: impl Into<String>) -> Self {
+        let mut refusal = Self::new(ErrorCode::LimitExceeded, message);
+        refusal.0.limit = Some(limit);
+        refusal
     }
 
     /// Names the peer that could not be reached, where what was asked for can be a name at all.
@@ -84,9 +105,20 @@ impl Refusal {
         Self::new(ErrorCode::InvalidMessage, format!("Missing required fields: {fields}"))
     }
 
+    /// A field has the wrong shape. What the reader says may repeat the sender's words.
+    pub fn invalid_field(why: &impl ToString) -> Self {
+        let why = echo(&why.to_string());
+        Self::new(ErrorCode::InvalidMessage, format!("Invalid field: {why}"))
+    }
+
     /// What kind of refusal it is.
     pub fn code(&self) -> ErrorCode {
         self.0.said.code.unwrap_or(ErrorCode::Other)
+    }
+
+    /// The limit that was reached, where it was one.
+    pub fn limit(&self) -> Option<Limit> {
+        self.0.limit
     }
 
     /// The words for people.

@@ -29,6 +29,8 @@ const MAX_BANNED: usize = 1024;
 pub struct RoomLimits {
     /// Peers, those that are away included.
     pub max_peers: usize,
+    /// Rooms in one hall.
+    pub max_rooms: usize,
     /// How long a place is kept for who dropped.
     pub resume_window: Duration,
 }

@@ -160,8 +160,7 @@ fn invalid_json() -> Refusal {
 /// The fields of a message that the broker answers itself.
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
     // The envelope was read before, so it is JSON; what is wrong is the shape of a field.
-    serde_json::from_str(text)
-        .map_err(|error| Refusal::new(ErrorCode::InvalidMessage, format!("Invalid field: {error}")))
+    serde_json::from_str(text).map_err(|error| Refusal::invalid_field(&error))
 }
 
 /// Filters are compared with everything that everybody says of itself, while the room waits.

@@ -85,7 +85,7 @@ fn start() -> Now {
 
 fn room() -> Room<Desk> {
     let id = RoomId::new("lab").expect("a good id");
-    Room::new(id, 1_800_007_200, RoomLimits { max_peers: 8, resume_window: WINDOW })
+    Room::new(id, 1_800_007_200, RoomLimits { max_peers: 8, max_rooms: 8, resume_window: WINDOW })
 }
 
 fn wish(peer: &str) -> Join {

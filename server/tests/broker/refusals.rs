@@ -243,3 +243,56 @@ async fn connections_are_bounded_and_one_more_is_told() {
     };
     tokio::time::timeout(SOON, free).await.expect("free again");
 }
+
+#[tokio::test]
+async fn what_somebody_sends_is_repeated_only_in_part() {
+    let broker = Broker::start().await;
+    let ann = broker.sign_in().await;
+    let room = broker.create_room(&ann).await;
+    let long = "x".repeat(20_000);
+    let mut peer = broker.socket().await;
+    peer.send(&json!({ "type": "register", "metadata": long })).await;
+    let answer = peer.next().await;
+    assert_eq!(refusal(&answer).0, "INVALID_MESSAGE");
+    assert!(answer.to_string().len() < 1000, "{}", answer.to_string().len());
+    let answer = peer.register(&room, &room.operator, &ann, "ann", json!({})).await;
+    assert_eq!(answer["type"], "registered_auth");
+    peer.send(&json!({ "type": "discover_peers", "filters": long })).await;
+    assert!(peer.next().await.to_string().len() < 1000);
+    let body = Some(json!({ "role": long }));
+    let path = format!("/rooms/{}/revoke", room.id);
+    let answer = broker.call("POST", &path, Some(&ann.id_token), body).await;
+    assert_eq!((answer.status, &answer.body["code"]), (400, &json!("INVALID_MESSAGE")));
+    assert!(answer.body.to_string().len() < 1000);
+}
+
+#[tokio::test]
+async fn an_address_that_is_no_text_names_no_room() {
+    let broker = Broker::start().await;
+    let ann = broker.sign_in().await;
+    for (method, path) in
+        [("GET", "/rooms/%ff"), ("DELETE", "/rooms/a%20b"), ("POST", "/rooms/%ff/extend")]
+    {
+        let answer = broker.call(method, path, Some(&ann.id_token), None).await;
+        assert_eq!((answer.status, &answer.body["code"]), (404, &json!("ROOM_NOT_FOUND")));
+        assert_eq!(broker.call(method, path, None, None).await.status, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn one_more_room_than_the_server_has_room_for_is_told_when_to_come_back() {
+    let mut settings = settings();
+    settings.limits.max_rooms = 1;
+    let broker = Broker::with(settings).await;
+    let ann = broker.sign_in().await;
+    let (first, second) = (broker.create_room(&ann).await, broker.create_room(&ann).await);
+    let peer = broker.join(&first, &first.operator, &ann).await;
+    let (_other, _) = broker.join_as(&first, &first.operator, &ann, "other", json!({})).await;
+    let mut late = broker.socket().await;
+    let answer = late.register(&second, &second.operator, &ann, "ann", json!({})).await;
+    assert_eq!(refusal(&answer).0, "LIMIT_EXCEEDED");
+    assert_eq!(answer["retry_after"], 30);
+    drop(peer);
+    let (mut again, _) = broker.join_as(&first, &first.operator, &ann, "again", json!({})).await;
+    assert!(again.heard().await.is_empty(), "the room that is in use stays in use");
+}
