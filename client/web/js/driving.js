@@ -26,7 +26,8 @@ export class DrivingView {
   /** @type {Estop} */
   #estop = { latched: false, by: null };
   #canDrive = false;
-  #isFrozen = false;
+  /** @type {'live' | 'frozen' | 'lost'} */
+  #picture = 'live';
   #asked = false;
   /** @type {(() => void) | null} */
   #closeQuestion = null;
@@ -86,9 +87,13 @@ export class DrivingView {
     };
   }
 
-  /** A picture that stands still shows a world that is not there any more. @param {boolean} frozen */
-  picture(frozen) {
-    this.#isFrozen = frozen;
+  /**
+   * A picture that stands still shows a world that is not there any more.
+   *
+   * @param {'live' | 'frozen' | 'lost'} state
+   */
+  picture(state) {
+    this.#picture = state;
     this.#draw();
   }
 
@@ -168,7 +173,8 @@ export class DrivingView {
     }
     if (!this.#canDrive) return 'This machine cannot be driven.';
     if (this.#estop.latched) return 'The emergency stop is on. Nothing moves until it is lifted.';
-    if (this.#isFrozen) return 'The picture stands still, so driving is paused.';
+    if (this.#picture === 'frozen') return 'The picture stands still, so driving is paused.';
+    if (this.#picture === 'lost') return 'The machine has no picture, so driving is paused.';
     const { holder, you } = this.#lease;
     if (holder !== null && !you) return `${shortName(holder)} is driving.`;
     return null;

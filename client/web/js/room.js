@@ -36,11 +36,17 @@ export function openRoom(place) {
   setText(byId('room-id'), place.room);
   document.title = `Room ${place.room} · Halyard`;
 
+  // A slate moves and shows no machine, a frozen picture shows one that is elsewhere by now.
+  const sight = { isLost: false, isFrozen: false };
+  const drivingSees = () => driving.picture(sight.isLost ? 'lost' : sight.isFrozen ? 'frozen' : 'live');
+
   session.on('state', (state) => {
     status.show(state);
     if (state.phase === 'ended' && state.problem) showEnd(state.problem);
   });
   session.on('hello', (hello) => {
+    sight.isLost = false; // a worker without a picture says so right after its hello
+    drivingSees();
     status.offersPicture(hello.video.length > 0);
     video.expectStrip(hello.video.some(({ strip }) => strip === true));
   });
@@ -51,6 +57,10 @@ export function openRoom(place) {
   session.on('track', (track) => video.show(track));
   session.on('telemetry', (values) => telemetry.take(values));
   session.on('notice', ({ severity, code, message }) => {
+    if (code === 'source_lost' || code === 'source_back') {
+      sight.isLost = code === 'source_lost';
+      drivingSees();
+    }
     if (SHOWN_ELSEWHERE.has(`${code} ${severity}`)) return;
     const text = shortenNames(clip(String(message), 300), session.self);
     const known = severity === 'error' || severity === 'warning' ? severity : 'info';
@@ -62,7 +72,8 @@ export function openRoom(place) {
   });
   video.on('state', (state) => {
     status.picture(state !== 'none');
-    driving.picture(state === 'frozen');
+    sight.isFrozen = state === 'frozen';
+    drivingSees();
   });
 
   window.addEventListener('beforeunload', (event) => {

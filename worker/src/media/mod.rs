@@ -11,6 +11,8 @@
 //! * [`sim`] is the simulated rover: its world, and the picture of it. [`pattern`] is a test card.
 //! * [`painted`] runs a painter and the encoder for both of them; [`encoder`] is H.264 in software.
 //! * [`rtp`] takes H.264 that somebody else encoded.
+//! * [`supervisor`] stands before each of them: a source that fails is started again alone, and a slate
+//!   is shown meanwhile.
 //! * [`fanout`] gives one encode to any number of viewers, none of whom can slow another.
 //! * [`keyframes`] is the rule for when a key frame is made; [`strip`] times the picture.
 //!
@@ -33,6 +35,7 @@ pub mod slot;
 pub mod source;
 pub mod spec;
 pub mod strip;
+pub mod supervisor;
 pub mod text;
 
 pub use fanout::{Fanout, FanoutStats, Subscription};
@@ -41,3 +44,4 @@ pub use keyframes::KeyframeReason;
 pub use sim::SimHandle;
 pub use source::{Source, SourceError, SourceEvent};
 pub use spec::SourceSpec;
+pub use supervisor::Supervised;

@@ -56,11 +56,21 @@ type MakePainter = Arc<dyn Fn(Size) -> Box<dyn Painter> + Send + Sync>;
 /// A source whose pictures are painted, stamped with the latency strip and encoded here.
 pub struct PaintedSource {
     name: &'static str,
-    size: Size,
+    format: Format,
     make: MakePainter,
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     started: bool,
+}
+
+/// What pictures are like.
+#[derive(Debug, Clone, Copy)]
+struct Format {
+    size: Size,
+    /// Pictures a second.
+    fps: u32,
+    /// Whether the latency strip is burned in.
+    strip: bool,
 }
 
 #[derive(Default)]
@@ -109,7 +119,23 @@ impl PaintedSource {
         let shared = Arc::new(Shared::default());
         shared.bitrate.store(DEFAULT_BITRATE, Ordering::Relaxed);
         let make = Arc::new(make);
-        Self { name, size, make, shared, threads: Mutex::default(), started: false }
+        let threads = Mutex::default();
+        let format = Format { size, fps: FPS, strip: true };
+        Self { name, format, make, shared, threads, started: false }
+    }
+
+    /// With another number of pictures a second.
+    #[must_use]
+    pub fn at_fps(mut self, fps: u32) -> Self {
+        self.format.fps = fps.max(1);
+        self
+    }
+
+    /// Without the latency strip.
+    #[must_use]
+    pub fn without_strip(mut self) -> Self {
+        self.format.strip = false;
+        self
     }
 }
 
@@ -118,10 +144,10 @@ impl Source for PaintedSource {
         VideoInfo {
             name: self.name.to_owned(),
             codec: "h264".to_owned(),
-            width: self.size.width as u32,
-            height: self.size.height as u32,
-            fps: FPS as f32,
-            strip: true,
+            width: self.format.size.width as u32,
+            height: self.format.size.height as u32,
+            fps: self.format.fps as f32,
+            strip: self.format.strip,
         }
     }
 
@@ -132,16 +158,16 @@ impl Source for PaintedSource {
         if !FAST {
             warn!("{SLOW_WARNING}");
         }
-        let (make, size, shared) = (self.make.clone(), self.size, self.shared.clone());
+        let (make, format, shared) = (self.make.clone(), self.format, self.shared.clone());
         let alarm = Alarm(sink.clone());
         let paint = spawn(format!("{}-paint", self.name), move || {
             let _alarm = alarm;
-            paint(&shared, &mut *make(size), size);
+            paint(&shared, &mut *make(format.size), format);
         });
-        let (size, shared) = (self.size, self.shared.clone());
+        let shared = self.shared.clone();
         let alarm = Alarm(sink);
         let encode = spawn(format!("{}-encode", self.name), move || {
-            encode(&shared, &*alarm.0, size);
+            encode(&shared, &*alarm.0, format);
         });
         // Both handles are kept before either error is looked at, so that stopping finds them.
         let mut threads = lock(&self.threads);
@@ -222,13 +248,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Paints at an even pace while somebody watches, until the source stops.
-fn paint(shared: &Shared, painter: &mut dyn Painter, size: Size) {
-    let period = Duration::from_secs(1) / FPS;
+fn paint(shared: &Shared, painter: &mut dyn Painter, format: Format) {
+    let period = Duration::from_secs(1) / format.fps;
     let started = Instant::now();
     let mut due = started;
     let mut number = 0u64;
     while let Some(now) = wait_until(shared, &mut due) {
-        let mut picture = lock(&shared.spare).pop().unwrap_or_else(|| Picture::new(size));
+        let mut picture = lock(&shared.spare).pop().unwrap_or_else(|| Picture::new(format.size));
         // The clock of the machine may be set back before 1970; then the strip says 0.
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let stamp = Stamp {
@@ -237,7 +263,10 @@ fn paint(shared: &Shared, painter: &mut dyn Painter, size: Size) {
             elapsed: now.duration_since(started),
         };
         painter.paint(&mut picture, stamp);
-        strip::burn(&mut picture, Strip { time_ms: stamp.unix_ms as u32, frame: number as u16 });
+        if format.strip {
+            let strip = Strip { time_ms: stamp.unix_ms as u32, frame: number as u16 };
+            strip::burn(&mut picture, strip);
+        }
         shared.paint_ns.fetch_add(now.elapsed().as_nanos() as u64, Ordering::Relaxed);
         shared.painted.fetch_add(1, Ordering::Relaxed);
         number += 1;
@@ -274,7 +303,7 @@ fn wait_until(shared: &Shared, due: &mut Instant) -> Option<Instant> {
 }
 
 /// Encodes what waits, until the source stops.
-fn encode(shared: &Shared, sink: &dyn Sink, size: Size) {
+fn encode(shared: &Shared, sink: &dyn Sink, format: Format) {
     let mut encoder: Option<H264Encoder> = None;
     let mut made = Instant::now();
     let mut failing = false;
@@ -289,7 +318,7 @@ fn encode(shared: &Shared, sink: &dyn Sink, size: Size) {
         let result = encoder.take().map_or_else(
             || {
                 made = begun;
-                H264Encoder::new(size, FPS as f32, bitrate)
+                H264Encoder::new(format.size, format.fps as f32, bitrate)
             },
             Ok,
         );
@@ -320,7 +349,7 @@ fn encode(shared: &Shared, sink: &dyn Sink, size: Size) {
             // The encoder is gone; a new one is tried with the next picture. People are told once.
             Err(error) if !failing => {
                 failing = true;
-                sink.event(SourceEvent::Lost { reason: format!("No picture: {error}.") });
+                sink.event(SourceEvent::Lost { reason: error.to_string() });
             }
             Err(_) => {}
         }

@@ -156,7 +156,7 @@ async fn a_painter_that_fails_is_told_and_comes_up_again_at_the_end() {
     let viewer = fanout.subscribe();
     let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
     assert!(
-        matches!(&event, SourceEvent::Lost { reason } if reason.contains("fault")),
+        matches!(&event, SourceEvent::Ended { reason } if reason.contains("fault")),
         "{event:?}"
     );
     assert!(fanout.trouble().is_some());

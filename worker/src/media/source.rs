@@ -35,6 +35,12 @@ pub trait Source: Send + Sync + 'static {
         true
     }
 
+    /// Whether a supervisor takes a long silence for the end of it. Sources that say themselves why
+    /// nothing comes, and go on waiting for it, do not want that.
+    fn is_restarted_when_silent(&self) -> bool {
+        false
+    }
+
     /// What it did so far.
     fn stats(&self) -> SourceStats {
         SourceStats::default()
@@ -61,9 +67,8 @@ pub(super) struct Alarm(pub(super) Arc<dyn Sink>);
 impl Drop for Alarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let reason = "The picture ended because of a fault in the worker; its log says more. \
-                          Start the worker again.";
-            self.0.event(SourceEvent::Lost { reason: reason.to_owned() });
+            let reason = "a fault in the worker; its log says more";
+            self.0.event(SourceEvent::Ended { reason: reason.to_owned() });
         }
     }
 }
@@ -85,6 +90,17 @@ pub enum SourceEvent {
     },
     /// Pictures come again.
     Back,
+    /// It is over and will not come back by itself: a [supervisor](super::supervisor) starts it anew.
+    Ended {
+        /// For people: what happened, as part of a sentence.
+        reason: String,
+    },
+    /// Whether key frames come when asked for became known or changed, see
+    /// [`Source::makes_keyframes`].
+    Keyframes {
+        /// They do.
+        on_request: bool,
+    },
 }
 
 impl SourceEvent {
@@ -92,13 +108,13 @@ impl SourceEvent {
     /// `source_back` and `source_unfit`.
     pub fn notice(&self) -> Option<Notice> {
         match self {
-            Self::Info(_) => None,
+            Self::Info(_) | Self::Keyframes { .. } => None,
             Self::Unfit { reason } => Some(Notice {
                 severity: Severity::Warning,
                 code: "source_unfit".to_owned(),
                 message: reason.clone(),
             }),
-            Self::Lost { reason } => Some(Notice {
+            Self::Lost { reason } | Self::Ended { reason } => Some(Notice {
                 severity: Severity::Warning,
                 code: "source_lost".to_owned(),
                 message: reason.clone(),
@@ -127,6 +143,21 @@ pub struct SourceStats {
     pub paint_time: Duration,
     /// Time spent encoding, in all.
     pub encode_time: Duration,
+}
+
+impl SourceStats {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            painted: self.painted + other.painted,
+            replaced: self.replaced + other.replaced,
+            encoded: self.encoded + other.encoded,
+            skipped: self.skipped + other.skipped,
+            paint_time: self.paint_time + other.paint_time,
+            encode_time: self.encode_time + other.encode_time,
+        }
+    }
 }
 
 /// Why a source cannot start.

@@ -6,7 +6,13 @@ use std::{
     str::FromStr,
 };
 
-use super::{SimHandle, pattern, rtp::RtpSource, sim, source::Source};
+use super::{
+    SimHandle, pattern,
+    rtp::RtpSource,
+    sim,
+    source::{Source, SourceError},
+    supervisor::Supervised,
+};
 
 /// Where pictures come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,15 +32,25 @@ impl SourceSpec {
     pub const ACCEPTED: &str =
         "sim, pattern, rtp:PORT, rtp:ADDR:PORT (H.264 over RTP, for example rtp:5600), or none";
 
-    /// The source that this names, not started yet; nothing for `none`. `world` is asked for only
+    /// The source that this names under its supervisor, not started yet; nothing for `none`. `world` is asked for only
     /// by `sim`, which shows it.
-    pub fn open(self, world: impl FnOnce() -> SimHandle) -> Option<Box<dyn Source>> {
-        match self {
-            Self::Sim => Some(Box::new(sim::source(world()))),
-            Self::Pattern => Some(Box::new(pattern::source())),
-            Self::Rtp(addr) => Some(Box::new(RtpSource::new(addr))),
-            Self::None => None,
-        }
+    pub fn open(
+        &self,
+        world: impl FnOnce() -> SimHandle,
+    ) -> Result<Option<Box<dyn Source>>, SourceError> {
+        let source = match self {
+            Self::Sim => {
+                let world = world();
+                Supervised::new(move || Ok(Box::new(sim::source(world.clone()))))
+            }
+            Self::Pattern => Supervised::new(|| Ok(Box::new(pattern::source()))),
+            Self::Rtp(addr) => {
+                let addr = *addr;
+                Supervised::new(move || Ok(Box::new(RtpSource::new(addr))))
+            }
+            Self::None => return Ok(None),
+        };
+        Ok(Some(Box::new(source?)))
     }
 }
 

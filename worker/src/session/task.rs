@@ -362,7 +362,10 @@ impl Live {
         self.show_video();
         let standing = self.standing.borrow_and_update().clone();
         self.say(self.lease(&standing))?;
-        self.say(estop(&standing))
+        self.say(estop(&standing))?;
+        let trouble = self.start.shared.fanout.as_ref().and_then(crate::media::Fanout::trouble);
+        let lost = trouble.and_then(|reason| crate::media::SourceEvent::Lost { reason }.notice());
+        lost.map_or(Ok(()), |notice| self.say(Message::Notice(notice)))
     }
 
     fn lease(&self, standing: &Standing) -> Message {

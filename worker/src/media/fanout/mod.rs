@@ -293,8 +293,18 @@ impl Sink for Hub {
 
     fn event(&self, event: SourceEvent) {
         match &event {
-            SourceEvent::Lost { reason } => self.lock().trouble = Some(reason.clone()),
+            SourceEvent::Lost { reason } | SourceEvent::Ended { reason } => {
+                self.lock().trouble = Some(reason.clone());
+            }
             SourceEvent::Back => self.lock().trouble = None,
+            SourceEvent::Keyframes { on_request } => {
+                let mut state = self.lock();
+                if *on_request {
+                    state.gop = None;
+                } else {
+                    state.gop.get_or_insert_default();
+                }
+            }
             SourceEvent::Info(_) | SourceEvent::Unfit { .. } => {}
         }
         // Nobody listening is fine.

@@ -278,16 +278,14 @@ fn advice(unfit: Unfit) -> String {
 fn diagnosis(local: SocketAddr, since: Seen) -> String {
     if since.datagrams == 0 && since.frames == 0 {
         format!(
-            "No picture yet: nothing arrives on UDP {local}. Start the sender, for example: \
+            "nothing arrives on UDP {local} yet. Start the sender, for example: \
              ffmpeg -re -i FILE -an -c:v libx264 -tune zerolatency -f rtp rtp://{local}"
         )
     } else if since.datagrams == 0 {
-        format!(
-            "The picture stopped: nothing arrives on UDP {local} any more. Is the sender running?"
-        )
+        format!("nothing arrives on UDP {local} any more. Is the sender running?")
     } else if since.packets == 0 || since.units == 0 {
         format!(
-            "What arrives on UDP {local} is no H.264 over RTP (RFC 6184). Send it with \
+            "what arrives on UDP {local} is no H.264 over RTP (RFC 6184). Send it with \
              `rtph264pay ! udpsink` (GStreamer) or `-c:v libx264 -f rtp` (ffmpeg)."
         )
     } else {
