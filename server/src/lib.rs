@@ -14,6 +14,7 @@
 //!   only [`wiring`] names the concrete ones.
 //! * `tidy`: what is put away by itself: ended rooms, users whom nobody needs.
 //! * [`bus`]: other servers of the same rooms.
+//! * `aws`: what the clients of AWS share. [`breaker`]: a backend that fails is left alone.
 //! * [`broker`]: what all of them share, and what an owner may do with a room.
 //! * [`health`]: whether what the broker needs of others is there.
 //! * [`metrics`]: what is counted, for Prometheus.
@@ -25,6 +26,9 @@
 //! It knows nothing of WebRTC: what peers say to each other is forwarded as the bytes it came in.
 
 mod accept;
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod breaker;
 pub mod broker;
 pub mod bus;
 pub mod connection;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::{Command, builder::PossibleValuesParser};
 use halyard_server::{
-    Server, Settings,
+    BindError, Server, Settings,
     settings::{Typed, args, config_arg, read},
 };
 use tokio_util::sync::CancellationToken;
@@ -37,11 +37,48 @@ fn main() -> ExitCode {
         println!("{}", summary(&settings));
         return ExitCode::SUCCESS;
     }
+    if name == "create-table" {
+        return create_table(&settings);
+    }
     let format = matches.get_one::<String>("log_format").map_or("human", String::as_str);
     if let Err(error) = logging::start(format == "json") {
         return refused(&error);
     }
     serve(&settings)
+}
+
+/// Makes the table that the settings name.
+#[cfg(feature = "aws")]
+#[tokio::main]
+async fn create_table(settings: &Settings) -> ExitCode {
+    use halyard_server::{aws, settings::StoreKind, store};
+
+    let StoreKind::DynamoDb { table } = &settings.store else {
+        let why = "create-table is for store = \"dynamodb\"; add --store dynamodb, and \
+                   --dynamodb-table for a name other than rooms";
+        return refused(&BindError::Settings(why.to_owned()));
+    };
+    let config = match aws::load().await {
+        Ok(config) => config,
+        Err(error) => return refused(&error),
+    };
+    match store::create_table(&config, table).await {
+        Ok(()) => {
+            println!("the table {table} is there, with its index and its time-to-live");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("halyard-server: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+#[cfg(not(feature = "aws"))]
+fn create_table(_settings: &Settings) -> ExitCode {
+    let why = "create-table needs a program that was built with --features aws; the published \
+               images are";
+    refused(&BindError::Settings(why.to_owned()))
 }
 
 #[tokio::main]
@@ -145,12 +182,16 @@ fn command() -> Command {
     let check = configured(
         Command::new("check-config").about("Say what the configuration means, or what is wrong"),
     );
+    let table = configured(
+        Command::new("create-table").about("Make the DynamoDB table of store = \"dynamodb\""),
+    );
     configured(Command::new("halyard-server").about("The Halyard broker"))
         .version(env!("CARGO_PKG_VERSION"))
         .arg(log_format())
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
         .subcommand(check)
+        .subcommand(table)
         .subcommand(Command::new("version").about("Print the version"))
 }
 

@@ -48,6 +48,11 @@ impl TokenHash {
         &self.0
     }
 
+    /// The hash, as it was kept.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Whether this is the token's hash, in a time that says nothing about where they differ.
     pub fn opens(&self, token: &Token) -> bool {
         // Anything longer was never given out: it need not be hashed.

@@ -50,6 +50,9 @@ pub enum BindError {
     /// The embedded store cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// A backend on another machine cannot be used.
+    #[error("{0}")]
+    Backend(Box<dyn std::error::Error + Send + Sync>),
     /// A setting needs another one.
     #[error("{0}")]
     Settings(String),

@@ -1,5 +1,8 @@
 //! The one place that names concrete backends.
 
+#[cfg(feature = "aws")]
+mod aws;
+
 use std::sync::Arc;
 
 use crate::{
@@ -33,6 +36,9 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
                 "store = \"embedded\" needs data_dir: rooms are kept in a file there".to_owned(),
             ));
         }
+        #[cfg(feature = "aws")]
+        (StoreKind::DynamoDb { table }, _) => aws::store(table)?,
+        #[cfg(not(feature = "aws"))]
         (StoreKind::DynamoDb { .. }, _) => return Err(not_built("store = \"dynamodb\"", "aws")),
     };
     if let BusKind::Nats(_) = &settings.bus {

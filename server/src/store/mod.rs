@@ -5,6 +5,8 @@
 //! is durable (as far as the backend is at all), and a room whose time is over is never handed out
 //! as a live one, whether or not it was swept.
 
+#[cfg(feature = "aws")]
+pub(crate) mod dynamodb;
 mod embedded;
 mod memory;
 #[cfg(test)]
@@ -18,6 +20,8 @@ use async_trait::async_trait;
 use halyard_protocol::{access::Access, ids::RoomId, token::Token};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "aws")]
+pub use self::dynamodb::{DynamoStore, TableError, create_table};
 #[cfg(test)]
 pub(crate) use self::slow::SlowStore;
 pub use self::{
@@ -190,10 +194,14 @@ fn set_token(room: &mut RoomRecord, access: Access, token: TokenHash) -> Result<
         Access::Operator => room.operator = token,
         Access::Viewer => room.viewer = token,
         Access::Admin => {
-            return Err(StoreError::Backend("the owner has no token to rotate".to_owned()));
+            return Err(no_token_to_rotate());
         }
     }
     Ok(())
+}
+
+fn no_token_to_rotate() -> StoreError {
+    StoreError::Backend("the owner has no token to rotate".to_owned())
 }
 
 /// What shutting somebody out does to a record, in every backend.

@@ -1,0 +1,6 @@
+//! The broker against what it works with in production, or the nearest to it that runs here: each
+//! test starts its own, on free ports, and takes it down again.
+
+#[cfg(feature = "aws")]
+mod dynamodb;
+mod support;

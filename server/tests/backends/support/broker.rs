@@ -1,0 +1,75 @@
+//! The broker as a program, configured through its environment as in production.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{moto::REGION, program::Program};
+
+/// `halyard-server` with this subcommand (or none), flags, and AWS at these addresses.
+pub(crate) fn command(args: &[&str], dynamodb: &str, cognito: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_halyard-server"));
+    command
+        .args(args)
+        .env_clear()
+        .env("AWS_REGION", REGION)
+        .env("AWS_ACCESS_KEY_ID", "testing")
+        .env("AWS_SECRET_ACCESS_KEY", "testing")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_ENDPOINT_URL_DYNAMODB", dynamodb)
+        .env("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", cognito)
+        .env("HALYARD_LOG", "info,halyard_server=debug");
+    command
+}
+
+/// A broker on a free port.
+pub(crate) struct Broker {
+    /// Where it is.
+    pub(crate) url: String,
+    pub(crate) program: Program,
+    http: reqwest::Client,
+}
+
+/// What it answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) body: Value,
+}
+
+impl Broker {
+    /// Starts one and waits until it serves.
+    pub(crate) fn start(args: &[&str], dynamodb: &str, cognito: &str) -> Self {
+        let args = [&["--listen", "127.0.0.1:0", "--stun-urls", ""], args].concat();
+        let program =
+            Program::start(command(&args, dynamodb, cognito), "it is built with the tests");
+        let url = program.wait_for("serving page, REST and WebSocket at ");
+        Self { url, program, http: reqwest::Client::new() }
+    }
+
+    /// A REST call; `token` is an identity token.
+    pub(crate) async fn call(&self, method: &str, path: &str, token: Option<&str>) -> Answer {
+        let method = method.parse().expect("a method");
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.expect("an answer");
+        let retry_after = answer.headers().get("retry-after");
+        Answer {
+            status: answer.status().as_u16(),
+            retry_after: retry_after
+                .map(|seconds| seconds.to_str().expect("text").parse().expect("seconds")),
+            body: answer.json().await.expect("JSON"),
+        }
+    }
+
+    /// Signs in; the identity token and the name.
+    pub(crate) async fn sign_in(&self, renew: Option<&str>) -> (String, String) {
+        let answer = self.call("POST", "/anonymous-signin", renew).await;
+        assert_eq!(answer.status, 200, "{answer:?}\n{}", self.program.said());
+        let word = |name: &str| answer.body[name].as_str().expect("a word").to_owned();
+        (word("id_token"), word("username"))
+    }
+}
