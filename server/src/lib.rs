@@ -48,5 +48,8 @@ mod tidy;
 pub mod time;
 pub mod wiring;
 
+/// The target of spans for a collector: those of them that are not log lines.
+pub const SPANS: &str = "halyard_spans";
+
 pub use server::{BindError, RunError, Server};
 pub use settings::Settings;

@@ -1,20 +1,33 @@
 //! `halyard-server`: the broker as a program.
 
 mod logging;
+mod signals;
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::{Command, builder::PossibleValuesParser};
 use halyard_server::{
     BindError, Server, Settings,
-    settings::{Typed, args, config_arg, read},
+    settings::{Typed, args, config_arg, read_with_places},
 };
 use tokio_util::sync::CancellationToken;
+
+use self::{logging::Spans, signals::Signals};
 
 /// What was typed means nothing, or cannot be started with.
 const EXIT_CONFIGURATION: u8 = 2;
 /// Something failed while serving.
 const EXIT_FAILED: u8 = 1;
+/// Where operators look unless said otherwise.
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// How long the last spans may take where the drain used up its time.
+const FLUSH_AT_LEAST: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -29,8 +42,8 @@ fn main() -> ExitCode {
     let variables: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let settings = match read(&Typed::new(matches, variables)) {
-        Ok(settings) => settings,
+    let (settings, places) = match read_with_places(&Typed::new(matches, variables)) {
+        Ok(read) => read,
         Err(error) => return refused(&error),
     };
     if name == "check-config" {
@@ -40,11 +53,8 @@ fn main() -> ExitCode {
     if name == "create-table" {
         return create_table(&settings);
     }
-    let format = matches.get_one::<String>("log_format").map_or("human", String::as_str);
-    if let Err(error) = logging::start(format == "json") {
-        return refused(&error);
-    }
-    serve(&settings)
+    let json = matches.get_one::<String>("log_format").is_some_and(|format| format == "json");
+    serve(settings, places.contains_key("admin_listen"), json)
 }
 
 /// Makes the table that the settings name.
@@ -82,30 +92,53 @@ fn create_table(_settings: &Settings) -> ExitCode {
 }
 
 #[tokio::main]
-async fn serve(settings: &Settings) -> ExitCode {
-    let server = match Server::bind(settings.clone()).await {
-        Ok(server) => server,
+async fn serve(mut settings: Settings, admin_was_typed: bool, json: bool) -> ExitCode {
+    let spans = match spans(&settings) {
+        Ok(spans) => spans,
+        Err(error) => return refused(&*error),
+    };
+    let wanted = std::env::var("HALYARD_LOG").ok();
+    let level = match logging::start(json, wanted.as_deref(), spans.as_ref()) {
+        Ok(level) => level,
         Err(error) => return refused(&error),
     };
-    announce(&server, settings);
-    let stop = CancellationToken::new();
-    let signals = match Signals::new() {
+    if !admin_was_typed {
+        settings.admin_listen = Some(DEFAULT_ADMIN);
+    }
+    let server = match bind(&mut settings, admin_was_typed).await {
+        Ok(server) => server.log_level(Arc::new(level)),
+        Err(error) => return refused(&error),
+    };
+    announce(&server, &settings);
+    let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return refused(&error),
     };
+    let stop = CancellationToken::new();
     let running = server.run(stop.clone());
     tokio::pin!(running);
-    let result = tokio::select! {
-        result = &mut running => result,
-        name = signals.wait() => {
-            tracing::info!("{name}: telling everybody goodbye; once more stops at once");
-            stop.cancel();
-            tokio::select! {
-                result = &mut running => result,
-                _ = Signals::again() => return ExitCode::from(EXIT_FAILED),
+    let mut stopping = None;
+    let result = loop {
+        tokio::select! {
+            result = &mut running => break result,
+            name = signals.next() => {
+                if stopping.replace(Instant::now()).is_some() {
+                    tracing::warn!("{name} again: stopping at once");
+                    return ExitCode::from(EXIT_FAILED);
+                }
+                tracing::info!("{name}: telling everybody goodbye; once more stops at once");
+                stop.cancel();
             }
         }
     };
+    let drained = stopping.map_or(Duration::ZERO, |since| since.elapsed());
+    if let Some(spans) = spans {
+        let within = settings.timing.drain_within.saturating_sub(drained).max(FLUSH_AT_LEAST);
+        tokio::select! {
+            () = spans.flush(within) => {}
+            _ = signals.next() => {}
+        }
+    }
     match result {
         Ok(()) => {
             tracing::info!("stopped");
@@ -115,6 +148,38 @@ async fn serve(settings: &Settings) -> ExitCode {
             tracing::error!("{error}");
             ExitCode::from(EXIT_FAILED)
         }
+    }
+}
+
+/// Where spans go, if anywhere.
+#[cfg(feature = "otlp")]
+fn spans(settings: &Settings) -> Result<Option<Spans>, Box<dyn std::error::Error>> {
+    Ok(settings.otlp_endpoint.as_ref().map(Spans::to).transpose()?)
+}
+
+#[cfg(not(feature = "otlp"))]
+fn spans(settings: &Settings) -> Result<Option<Spans>, Box<dyn std::error::Error>> {
+    match settings.otlp_endpoint {
+        None => Ok(None),
+        Some(_) => Err("otlp_endpoint needs a program that was built with --features otlp; the \
+                        published images are"
+            .into()),
+    }
+}
+
+/// Takes the ports. The second address that nobody asked for is left out where it is taken, because
+/// something else on the machine has a right to it.
+async fn bind(settings: &mut Settings, admin_was_typed: bool) -> Result<Server, BindError> {
+    match Server::bind(settings.clone()).await {
+        Err(BindError::Listen { addr, flag: "admin-listen", source }) if !admin_was_typed => {
+            tracing::warn!(
+                "no /metrics: {addr} cannot be taken ({source}); --admin-listen chooses another \
+                 address, or none"
+            );
+            settings.admin_listen = None;
+            Server::bind(settings.clone()).await
+        }
+        bound => bound,
     }
 }
 
@@ -128,7 +193,13 @@ fn announce(server: &Server, settings: &Settings) {
     tracing::info!("serving page, REST and WebSocket at {url}");
     tracing::info!("next, on the machine: halyard-worker run --server {url}");
     if let Some(addr) = server.admin_addr() {
-        tracing::info!("/health and /ready also at http://{addr}");
+        tracing::info!("for operators: /health, /ready, /metrics and /log-level at http://{addr}");
+        if !addr.ip().is_loopback() {
+            tracing::warn!(
+                "{addr} is not of this machine alone: whoever reaches it may read the metrics and \
+                 change the log level; a firewall should say who does"
+            );
+        }
     }
     if settings.data_dir.is_none() {
         tracing::warn!(
@@ -193,55 +264,4 @@ fn command() -> Command {
         .subcommand(check)
         .subcommand(table)
         .subcommand(Command::new("version").about("Print the version"))
-}
-
-/// The signals that ask a program to stop.
-#[cfg(unix)]
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn wait(mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
-
-    async fn again() -> Option<&'static str> {
-        Some(Self::new().ok()?.wait().await)
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn wait(self) -> &'static str {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => "Ctrl-C",
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    async fn again() -> Option<&'static str> {
-        Some(Self.wait().await)
-    }
 }

@@ -11,7 +11,7 @@ use crate::{
     accept::{Acceptor, TURNED_AWAY_AT_ONCE},
     broker::Broker,
     health,
-    http::{self, App},
+    http::{self, App, LogLevel},
     identity::KeyFileError,
     store::OpenError,
     tidy,
@@ -23,6 +23,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// Connections at a time on the second address: a few probes.
 const ADMIN_CONNECTIONS: usize = 64;
+/// An answer to an operator that is under way when the drain is over may take so long.
+const ADMIN_GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A broker that holds its port and is about to serve.
 pub struct Server {
@@ -30,6 +32,7 @@ pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     admin: Option<(TcpListener, SocketAddr)>,
+    log_level: Option<Arc<dyn LogLevel>>,
     merged: Router,
 }
 
@@ -37,10 +40,12 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address is taken, or not one of this machine.
-    #[error("cannot listen on {addr}: {source}; choose another with --listen")]
+    #[error("cannot listen on {addr}: {source}; choose another with --{flag}")]
     Listen {
         /// Which.
         addr: SocketAddr,
+        /// The flag that says where.
+        flag: &'static str,
         /// What the system said.
         source: io::Error,
     },
@@ -74,13 +79,20 @@ impl Server {
     /// [`run`](Self::run).
     pub async fn bind(settings: Settings) -> Result<Self, BindError> {
         // The port first: a second broker on the same one should not touch the store.
-        let (listener, local_addr) = listen(settings.listen).await?;
+        let (listener, local_addr) = listen(settings.listen, "listen").await?;
         let admin = match settings.admin_listen {
-            Some(addr) => Some(listen(addr).await?),
+            Some(addr) => Some(listen(addr, "admin-listen").await?),
             None => None,
         };
         let broker = tokio::task::spawn_blocking(|| wiring::open(settings)).await??;
-        Ok(Self { broker: Arc::new(broker), listener, local_addr, admin, merged: Router::new() })
+        Ok(Self {
+            broker: Arc::new(broker),
+            listener,
+            local_addr,
+            admin,
+            log_level: None,
+            merged: Router::new(),
+        })
     }
 
     /// The address that was taken, with the real port.
@@ -91,6 +103,13 @@ impl Server {
     /// The second address, where one was asked for.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(_, addr)| *addr)
+    }
+
+    /// Lets operators see and change how much is logged, at `/log-level` of the second address.
+    #[must_use]
+    pub fn log_level(mut self, level: Arc<dyn LogLevel>) -> Self {
+        self.log_level = Some(level);
+        self
     }
 
     /// Serves these routes on the same port, for a program that carries its own broker. Paths that
@@ -116,23 +135,28 @@ impl Server {
             kill: kill.clone(),
             tasks: tasks.clone(),
         };
-        let acceptor = |listener, routes, most| Acceptor {
-            listener,
-            routes,
-            room: Arc::new(Semaphore::new(most)),
-            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
-            request_within: timing.request_within,
-            stop: stop.clone(),
-            kill: kill.clone(),
-            tasks: tasks.clone(),
-            metrics: Arc::clone(&self.broker.metrics),
-        };
+        let acceptor =
+            |listener, routes, most, stop: &CancellationToken, tasks: &TaskTracker| Acceptor {
+                listener,
+                routes,
+                room: Arc::new(Semaphore::new(most)),
+                turned_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
+                request_within: timing.request_within,
+                stop: stop.clone(),
+                kill: kill.clone(),
+                tasks: tasks.clone(),
+                metrics: Arc::clone(&self.broker.metrics),
+            };
         let mut own = tokio::task::JoinSet::new();
         let most = self.broker.settings.limits.max_connections.min(Semaphore::MAX_PERMITS);
         let routes = http::routes(app.clone()).merge(self.merged);
-        own.spawn(acceptor(self.listener, routes, most).run());
+        own.spawn(acceptor(self.listener, routes, most, &stop, &tasks).run());
+        // Operators look longer than peers: a drain is worth watching.
+        let (admin_stop, admin_tasks) = (CancellationToken::new(), TaskTracker::new());
         if let Some((listener, _)) = self.admin {
-            own.spawn(acceptor(listener, http::admin_routes(app), ADMIN_CONNECTIONS).run());
+            let routes = http::admin_routes(app, self.log_level);
+            let most = ADMIN_CONNECTIONS;
+            own.spawn(acceptor(listener, routes, most, &admin_stop, &admin_tasks).run());
         }
         own.spawn(health::watch(Arc::clone(&self.broker), health::Pace::default(), stop.clone()));
         own.spawn(let_time_pass(Arc::clone(&self.broker), stop.clone()));
@@ -153,6 +177,12 @@ impl Server {
             kill.cancel();
             tasks.wait().await;
         }
+        admin_stop.cancel();
+        admin_tasks.close();
+        if timeout(ADMIN_GOODBYE_WITHIN, admin_tasks.wait()).await.is_err() {
+            kill.cancel();
+            admin_tasks.wait().await;
+        }
         while let Some(ended) = own.join_next().await {
             ended?;
         }
@@ -160,8 +190,11 @@ impl Server {
     }
 }
 
-async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
-    let failed = |source| BindError::Listen { addr, source };
+async fn listen(
+    addr: SocketAddr,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError::Listen { addr, flag, source };
     let listener = TcpListener::bind(addr).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     Ok((listener, local))

@@ -194,9 +194,7 @@ stage_web_unit() {
 }
 
 stage_build() {
-    # With --tests the features of the dependencies are the same as in the stage rust, and nothing
-    # is compiled twice.
-    check "halyard, halyard-server and halyard-worker" cargo build --workspace "${FEATURES[@]}" --bins --tests
+    check "halyard, halyard-server and halyard-worker" cargo build --workspace "${FEATURES[@]}" --bins
 }
 
 stage_programs() {

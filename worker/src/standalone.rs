@@ -137,7 +137,7 @@ async fn bind(settings: &Settings) -> Result<Server, BindError> {
     let listen = settings.listen.unwrap_or(DEFAULT_LISTEN);
     let usual = broker_settings(settings, listen);
     match Server::bind(usual).await {
-        Err(BindError::Listen { addr, source })
+        Err(BindError::Listen { addr, source, .. })
             if settings.listen.is_none() && source.kind() == io::ErrorKind::AddrInUse =>
         {
             let server = Server::bind(broker_settings(settings, (addr.ip(), 0).into())).await?;

@@ -28,6 +28,7 @@ use tokio_tungstenite::{
     },
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use self::confirm::Confirming;
 use crate::{
@@ -230,7 +231,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let answer = match said {
             Ok(Said::Leave) => return Err(End::Left),
             // Boxed: it is needed once, and every idle socket would carry it along.
-            Ok(Said::Register) => Box::pin(self.register(text)).await,
+            Ok(Said::Register) => {
+                let span = tracing::info_span!(
+                    target: crate::SPANS,
+                    "register",
+                    otel.kind = "server",
+                    room = tracing::field::Empty,
+                    peer = tracing::field::Empty,
+                );
+                Box::pin(self.register(text).instrument(span)).await
+            }
             Ok(Said::ConfirmRights { seq, grants }) => self.confirm_rights(seq, grants),
             Ok(said) => match &self.seat {
                 Some(seat) => seat.say(said),
@@ -248,6 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.broker.metrics.limited(limit.name());
             }
             tracing::debug!(code = ?refusal.code(), "refused");
+            self.trace_refusal(&refusal);
             // Answers to what the peer itself says are written before the next frame is read, so
             // they cannot pile up.
             self.outbox.put_welcome(refusal.to_text());
@@ -259,6 +270,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let seat =
             registration::register(&self.broker, &text, &self.outbox, self.seat.as_ref()).await?;
         tracing::info!(room = %seat.room(), peer = %seat.peer(), "a peer registered");
+        let span = tracing::Span::current();
+        span.record("room", seat.room().as_str()).record("peer", seat.peer().as_str());
         if let Some(old) = self.seat.take() {
             let same = old.room() == seat.room() && old.peer() == seat.peer();
             if same { old.forget() } else { old.leave() }
@@ -278,6 +291,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let confirming = self.confirming.get_or_insert_default();
         confirming.ask(&self.broker, seat.room(), seq, grants, std::time::Instant::now())
+    }
+
+    /// A refusal as a span without a length.
+    fn trace_refusal(&self, refusal: &Refusal) {
+        let seat = self.seat.as_ref();
+        let _ended = tracing::info_span!(
+            target: crate::SPANS,
+            "refused",
+            otel.status_code = "ERROR",
+            code = ?refusal.code(),
+            room = seat.map(|seat| seat.room().as_str()),
+            peer = seat.map(|seat| seat.peer().as_str()),
+        );
     }
 
     /// Both kinds of ping: existing workers read the message, every library answers the frame.

@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use halyard_protocol::{access::Access, ids::RoomId, token::Token};
+use tracing::Instrument;
 
 use super::Health;
 use crate::{
@@ -43,12 +44,23 @@ impl<T: ?Sized> Measured<T> {
         sign: impl FnOnce(&E) -> Sign,
     ) -> Result<A, E> {
         let asked = Instant::now();
-        let answer = call.await;
+        let span = tracing::info_span!(
+            target: crate::SPANS,
+            "backend call",
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            backend = self.backend.word(),
+            operation,
+        );
+        let answer = call.instrument(span.clone()).await;
         let now = Instant::now();
         let sign = answer.as_ref().err().map_or(Sign::Answered, sign);
         let took: Duration = now.saturating_duration_since(asked);
         let failed = !matches!(sign, Sign::Answered);
         self.metrics.called(self.backend, operation, took, failed);
+        if failed {
+            span.record("otel.status_code", "ERROR");
+        }
         match sign {
             Sign::Answered => self.health.answered(self.backend, now),
             Sign::Failed => self.health.failed(self.backend, now),

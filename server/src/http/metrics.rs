@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use tracing::Instrument;
 
 use super::{App, error::RefusalCode};
 use crate::metrics::{Format, Interface};
@@ -20,9 +21,23 @@ pub(super) async fn count(State(app): State<App>, request: Request, next: Next) 
     let asked = Instant::now();
     let method = method_word(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let metrics = &app.broker.metrics;
     let route = route.as_ref().map_or(FILES, MatchedPath::as_str);
+    let span = tracing::info_span!(
+        target: crate::SPANS,
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = tracing::field::Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    let metrics = &app.broker.metrics;
     metrics.answered(method, route, response.status().as_u16(), asked.elapsed());
     if let Some(RefusalCode(code)) = response.extensions().get() {
         metrics.refused_over(Interface::Rest, code);

@@ -7,6 +7,7 @@ mod headers;
 mod health;
 mod legacy;
 mod links;
+mod log_level;
 mod metrics;
 mod origin;
 mod page;
@@ -26,6 +27,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+pub use self::log_level::LogLevel;
 use crate::{
     broker::{Broker, RoomError},
     settings::AllowedOrigins,
@@ -95,12 +97,14 @@ pub(crate) fn routes(app: App) -> Router {
 }
 
 /// The routes of the second address.
-pub(crate) fn admin_routes(app: App) -> Router {
+pub(crate) fn admin_routes(app: App, level: Option<Arc<dyn LogLevel>>) -> Router {
     health::routes()
+        .merge(log_level::routes(level))
         .route("/metrics", get(metrics::scrape))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn(headers::secure))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(app)
 }
 

@@ -182,7 +182,8 @@ impl Mailbox for std::sync::Arc<Outbox> {
         if addressed {
             if inside.untimed == 0 {
                 inside.untimed = RELAY_SAMPLE;
-                inside.timed = Some(Instant::now());
+                // The longest wait of a batch is the one that counts.
+                inside.timed.get_or_insert_with(Instant::now);
             }
             inside.untimed -= 1;
         }

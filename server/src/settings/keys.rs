@@ -54,7 +54,11 @@ const COUNT: &str = "a whole number from 1 on";
 pub const KEYS: &[Key] = &[
     one("listen", "Page, REST and WebSocket [default: 127.0.0.1:8080]", ADDRESS),
     one("rest_listen", "A second address for REST alone, as the original had", ADDRESS),
-    one("admin_listen", "An address for operators: /health, /ready, /metrics, log level", ADDRESS),
+    one(
+        "admin_listen",
+        "For operators: /health, /ready, /metrics, /log-level [default: 127.0.0.1:9090 if free]",
+        "none, or an address with a port, like 127.0.0.1:9090 or [::]:9090",
+    ),
     one("tls_cert", "Certificate chain for this server's own TLS; needs tls_key", PEM),
     one("tls_key", "Key of the certificate; needs tls_cert", PEM),
     one("identity", "Who signs identities [default: embedded]", "embedded or cognito"),

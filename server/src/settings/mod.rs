@@ -24,7 +24,7 @@ use url::Url;
 
 pub use self::{
     keys::{KEYS, Key, Shape},
-    read::{SettingError, Typed, args, config_arg, read},
+    read::{Place, SettingError, Typed, args, config_arg, read, read_with_places},
 };
 
 /// Everything the broker is told before it starts.

@@ -167,6 +167,13 @@ struct Value {
 
 /// Makes settings of what was typed.
 pub fn read(typed: &Typed) -> Result<Settings, SettingError> {
+    read_with_places(typed).map(|(settings, _)| settings)
+}
+
+/// Makes settings of what was typed, and says where each key stood that was typed at all.
+pub fn read_with_places(
+    typed: &Typed,
+) -> Result<(Settings, BTreeMap<&'static str, Place>), SettingError> {
     let mut values = from_file(typed.file.as_ref())?;
     values.extend(from_variables(&typed.variables)?);
     for key in KEYS {
@@ -174,7 +181,8 @@ pub fn read(typed: &Typed) -> Result<Settings, SettingError> {
             values.insert(key.name, value(key, text, Place::Flag(key.flag())));
         }
     }
-    meaning(&Values(values))
+    let places = values.iter().map(|(name, value)| (*name, value.place.clone())).collect();
+    Ok((meaning(&Values(values))?, places))
 }
 
 fn value(key: &Key, text: &str, place: Place) -> Value {
@@ -329,7 +337,7 @@ fn meaning(values: &Values) -> Result<Settings, SettingError> {
     Ok(Settings {
         listen: values.one("listen", address)?.unwrap_or(standard.listen),
         rest_listen: values.one("rest_listen", address)?,
-        admin_listen: values.one("admin_listen", address)?,
+        admin_listen: values.one("admin_listen", address_or_none)?.flatten(),
         tls: tls(values)?,
         identity: identity(values)?,
         identity_ttl: values.one("identity_ttl", duration)?.unwrap_or(standard.identity_ttl),
@@ -470,6 +478,11 @@ fn nats(text: &str) -> Option<String> {
 /// A network, or one address.
 fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// `none` turns off what is on by itself.
+fn address_or_none(text: &str) -> Option<Option<SocketAddr>> {
+    if text == "none" { Some(None) } else { address(text).map(Some) }
 }
 
 fn address(text: &str) -> Option<SocketAddr> {

@@ -1,58 +1,13 @@
 //! The program itself, killed in the middle of its work.
 
-use std::{
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Broker, Room};
-
-/// The program, running. Killed when dropped.
-pub(crate) struct Program {
-    child: Child,
-    pub(crate) addr: SocketAddr,
-    /// Its log so far, and the rest once it has ended.
-    pub(crate) log: std::thread::JoinHandle<String>,
-}
-
-impl Program {
-    pub(crate) fn start(data_dir: &Path, log: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_halyard-server"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
-            .arg(data_dir)
-            .env("HALYARD_LOG", log)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("started");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let mut before = String::new();
-        let addr = loop {
-            let line = lines.next().expect("it says where it is").expect("text");
-            before.push_str(&line);
-            before.push('\n');
-            if let Some((_, rest)) = line.split_once("serving page, REST and WebSocket at http://")
-            {
-                let end = rest.find('"').expect("the end of the field");
-                break rest[..end].parse().expect("an address");
-            }
-        };
-        let log = std::thread::spawn(move || {
-            lines.map_while(Result::ok).fold(before, |log, line| log + &line + "\n")
-        });
-        Self { child, addr, log }
-    }
-
-    /// `SIGKILL`: no chance to write anything.
-    pub(crate) fn kill(mut self) -> String {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("ended");
-        self.log.join().expect("read")
-    }
-}
+use crate::{
+    program::Program,
+    support::{Broker, Room},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_room_survives_kill_9() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    durable::Program,
+    program::Program,
     support::{Broker, text},
 };
 
@@ -33,6 +33,17 @@ async fn a_whole_session_leaves_no_secret_in_the_log() {
     let path = format!("/rooms/{}/revoke", room.id);
     let role = Some(json!({ "role": "viewer" }));
     let rotated = broker.call("POST", &path, Some(&ann.id_token), role).await.body;
+
+    // What operators see is told to more machines than the log is: not even names are in it.
+    let operators = Broker::at(program.admin);
+    let metrics = text(&operators.call("GET", "/metrics", None, None).await.body);
+    assert!(metrics.contains("halyard_join_duration_seconds_count"), "{metrics}");
+    let ready = operators.call("GET", "/ready", None, None).await.body.to_string();
+    for told in [&metrics, &ready] {
+        for private in [&room.id, &ann.name, &bob.name, &ann.id_token, &room.operator, &resume] {
+            assert!(!told.contains(private.as_str()), "{private} is in {told}");
+        }
+    }
 
     let log = program.kill();
     assert!(log.contains("a peer registered"), "the log was read:\n{log}");

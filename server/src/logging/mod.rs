@@ -1,25 +1,42 @@
-//! Log lines on stderr: for people, or one JSON object each.
+//! Log lines on stderr, for people or one JSON object each; and spans to a collector, where one is
+//! named.
+
+mod level;
+#[cfg(feature = "otlp")]
+mod spans;
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::{FilterExt, LevelFilter, ParseError, Targets},
+    filter::{FilterExt, LevelFilter, Targets},
     fmt,
     layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
+
+pub(crate) use self::level::{BadFilter, Level};
+#[cfg(feature = "otlp")]
+pub(crate) use self::spans::Spans;
 
 /// Libraries whose finest lines have whole messages in them, tokens included. Nobody gets those,
 /// whatever was asked for.
 const PAYLOADS: [&str; 3] = ["tungstenite", "tokio_tungstenite", "hyper"];
 
-/// Starts logging. `HALYARD_LOG` says how much, in the words of `tracing`'s filters.
-pub(crate) fn start(json: bool) -> Result<(), ParseError> {
-    let wanted = match std::env::var("HALYARD_LOG") {
-        Ok(words) => EnvFilter::try_new(words)?,
-        Err(_) => EnvFilter::new("info"),
-    };
+/// Spans on their way to a collector, in a program that was built without them.
+#[cfg(not(feature = "otlp"))]
+pub(crate) struct Spans;
+
+/// Starts logging. `wanted` says how much, in the words of `tracing`'s filters; the level that comes
+/// back changes it later. `spans` are sent beside it.
+pub(crate) fn start(
+    json: bool,
+    wanted: Option<&str>,
+    spans: Option<&Spans>,
+) -> Result<Level, BadFilter> {
+    let (wanted, filter) = level::read(wanted.unwrap_or("info"))?;
+    let (filter, handle) = reload::Layer::<EnvFilter, Registry>::new(filter);
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if json {
@@ -27,15 +44,24 @@ pub(crate) fn start(json: bool) -> Result<(), ParseError> {
     } else {
         lines.with_target(false).boxed()
     };
-    tracing_subscriber::registry().with(lines.with_filter(wanted.and(without_payloads()))).init();
-    Ok(())
+    let mut layers = vec![lines.with_filter(filter.and(without_payloads())).boxed()];
+    #[cfg(feature = "otlp")]
+    layers.extend(spans.map(Spans::layer));
+    #[cfg(not(feature = "otlp"))]
+    let _ = spans;
+    tracing_subscriber::registry().with(std::mem::take(&mut layers)).init();
+    Ok(Level::new(wanted, handle))
 }
 
-/// A filter beside the wanted one and not a part of it: there, a longer target would win.
+/// A filter beside the wanted one and not a part of it: there, a longer target would win. The spans
+/// for a collector say in other words what the lines say, so they are not part of those either.
 fn without_payloads() -> Targets {
-    PAYLOADS.iter().fold(Targets::new().with_default(LevelFilter::TRACE), |targets, library| {
-        targets.with_target(*library, LevelFilter::INFO)
-    })
+    PAYLOADS
+        .iter()
+        .fold(Targets::new().with_default(LevelFilter::TRACE), |targets, library| {
+            targets.with_target(*library, LevelFilter::INFO)
+        })
+        .with_target(halyard_server::SPANS, LevelFilter::OFF)
 }
 
 #[cfg(test)]
