@@ -194,7 +194,9 @@ stage_web_unit() {
 }
 
 stage_build() {
-    check "halyard, halyard-server and halyard-worker" cargo build --workspace "${FEATURES[@]}" --bins
+    # With --tests the features of the dependencies are the same as in the stage rust, and nothing
+    # is compiled twice.
+    check "halyard, halyard-server and halyard-worker" cargo build --workspace "${FEATURES[@]}" --bins --tests
 }
 
 stage_programs() {
