@@ -8,11 +8,7 @@ use axum::{
 use halyard_protocol::token::Token;
 use serde_json::{Value, json};
 
-use super::{
-    App,
-    error::RestError,
-    openapi::shapes::{Jwks, Refusal, Refused, SignedIn, Unknown},
-};
+use super::{App, error::RestError};
 use crate::{identity::Subject, time::Now};
 
 /// The bearer of a good identity token.
@@ -53,14 +49,7 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// A new identity, or a fresh token for the caller's own.
-#[utoipa::path(
-    post,
-    path = "/anonymous-signin",
-    tag = "identity",
-    security((), ("id_token" = [])),
-    responses((status = 200, description = "The identity and its token", body = SignedIn), Unknown, Refused)
-)]
+/// `POST /anonymous-signin`: a new identity, or a fresh token for the caller's own.
 pub(super) async fn anonymous_sign_in(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
@@ -73,13 +62,7 @@ pub(super) async fn anonymous_sign_in(
     })))
 }
 
-/// The public keys that verify identity tokens.
-#[utoipa::path(
-    get,
-    path = "/.well-known/jwks.json",
-    tag = "identity",
-    responses((status = 200, description = "The keys", body = Jwks), (status = 404, description = "They are at the identity provider", body = Refusal))
-)]
+/// `GET /.well-known/jwks.json`
 pub(super) async fn jwks(State(app): State<App>) -> Result<Json<Value>, RestError> {
     app.broker.identity.jwks().map(Json).ok_or_else(|| {
         RestError::new(StatusCode::NOT_FOUND, "NOT_FOUND", "the keys are at the identity provider")

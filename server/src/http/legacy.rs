@@ -5,15 +5,8 @@ use axum::{Json, extract::State};
 use halyard_protocol::ids::RoomId;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
-use super::{
-    App,
-    auth::Caller,
-    body::Body,
-    error::RestError,
-    openapi::shapes::{Refusal, Refused, Status, Unknown},
-};
+use super::{App, auth::Caller, body::Body, error::RestError};
 use crate::{
     broker::RoomError,
     identity::Subject,
@@ -21,8 +14,7 @@ use crate::{
     time::Now,
 };
 
-/// Whom.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 pub(super) struct DeletePeer {
     peer_id: Option<String>,
 }
@@ -40,15 +32,7 @@ async fn owns(app: &App, room: &RoomId, caller: &Subject) -> Result<bool, RestEr
     }
 }
 
-/// Ends the session of a peer: the caller's own, or one in the caller's room.
-#[utoipa::path(
-    post,
-    path = "/delete-peer",
-    tag = "sleap-rtc",
-    request_body(content = DeletePeer, content_type = "application/json"),
-    security(("id_token" = [])),
-    responses((status = 200, description = "What was done", body = Status), (status = 403, description = "It is somebody else's", body = Refusal), Unknown, Refused)
-)]
+/// `POST /delete-peer`
 pub(super) async fn delete_peer(
     State(app): State<App>,
     Caller(caller): Caller,
@@ -74,22 +58,13 @@ pub(super) async fn delete_peer(
     }
 }
 
-/// Which room.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 pub(super) struct DeleteRoom {
     room_id: Option<String>,
     peer_id: Option<String>,
 }
 
-/// Ends a room: by its id, or by that of a peer in it.
-#[utoipa::path(
-    post,
-    path = "/delete-peers-and-room",
-    tag = "sleap-rtc",
-    request_body(content = DeleteRoom, content_type = "application/json"),
-    security(("id_token" = [])),
-    responses((status = 200, description = "What was done", body = Status), (status = 403, description = "It is somebody else's", body = Refusal), Unknown, Refused)
-)]
+/// `POST /delete-peers-and-room`: by the room's id, or by that of a peer in it.
 pub(super) async fn delete_peers_and_room(
     State(app): State<App>,
     Caller(caller): Caller,

@@ -11,7 +11,6 @@ use halyard_protocol::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
 
 use super::{
     App,
@@ -19,10 +18,6 @@ use super::{
     body::Body,
     error::RestError,
     links::{base_url, join_url},
-    openapi::shapes::{
-        Deleted, Extended, IceServers, NewRoom, NoRoom, Refused, Revoked, RoomWithPeers, Rooms,
-        Unknown,
-    },
 };
 use crate::{
     broker::RoomError,
@@ -30,24 +25,13 @@ use crate::{
     time::Now,
 };
 
-/// A wish for a room.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 pub(super) struct Create {
-    /// How long it should live.
     ttl_seconds: Option<u64>,
-    /// What its owner calls it.
     name: Option<String>,
 }
 
-/// Makes a room.
-#[utoipa::path(
-    post,
-    path = "/create-room",
-    tag = "rooms",
-    request_body(content = Create, content_type = "application/json"),
-    security(("id_token" = [])),
-    responses((status = 200, description = "The room and its tokens", body = NewRoom), Unknown, Refused)
-)]
+/// `POST /create-room`
 pub(super) async fn create(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -90,14 +74,7 @@ impl FromRequestParts<App> for Id {
     }
 }
 
-/// The caller's rooms.
-#[utoipa::path(
-    get,
-    path = "/rooms",
-    tag = "rooms",
-    security(("id_token" = [])),
-    responses((status = 200, description = "The rooms", body = Rooms), Unknown, Refused)
-)]
+/// `GET /rooms`
 pub(super) async fn list(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -107,15 +84,7 @@ pub(super) async fn list(
     Ok(Json(json!({ "rooms": rooms.iter().map(shown).collect::<Vec<_>>() })))
 }
 
-/// A room and who is in it.
-#[utoipa::path(
-    get,
-    path = "/rooms/{id}",
-    tag = "rooms",
-    params(("id" = String, Path, description = "The room")),
-    security(("id_token" = [])),
-    responses((status = 200, description = "The room", body = RoomWithPeers), Unknown, NoRoom, Refused)
-)]
+/// `GET /rooms/{id}`
 pub(super) async fn show(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -127,15 +96,7 @@ pub(super) async fn show(
     Ok(Json(shown))
 }
 
-/// Ends a room for everybody in it.
-#[utoipa::path(
-    delete,
-    path = "/rooms/{id}",
-    tag = "rooms",
-    params(("id" = String, Path, description = "The room")),
-    security(("id_token" = [])),
-    responses((status = 200, description = "It is gone", body = Deleted), Unknown, NoRoom, Refused)
-)]
+/// `DELETE /rooms/{id}`
 pub(super) async fn delete(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -146,23 +107,12 @@ pub(super) async fn delete(
     Ok(Json(json!({ "status": "deleted", "room_id": id })))
 }
 
-/// How much longer.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 pub(super) struct Extend {
-    /// From now on.
     ttl_seconds: Option<u64>,
 }
 
-/// Lets a room live longer.
-#[utoipa::path(
-    post,
-    path = "/rooms/{id}/extend",
-    tag = "rooms",
-    params(("id" = String, Path, description = "The room")),
-    request_body(content = Extend, content_type = "application/json"),
-    security(("id_token" = [])),
-    responses((status = 200, description = "When it ends now", body = Extended), Unknown, NoRoom, Refused)
-)]
+/// `POST /rooms/{id}/extend`
 pub(super) async fn extend(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -175,27 +125,13 @@ pub(super) async fn extend(
     Ok(Json(json!({ "room_id": room.id, "expires_at": room.expires_at })))
 }
 
-/// Who: one of the two.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 pub(super) struct Revoke {
-    /// This peer, and its identity is shut out.
-    #[schema(value_type = Option<String>)]
     peer_id: Option<PeerId>,
-    /// Everybody with the token of `operator` or `viewer`.
-    #[schema(value_type = Option<String>)]
     role: Option<Access>,
 }
 
-/// Ends sessions, and replaces the token of a role.
-#[utoipa::path(
-    post,
-    path = "/rooms/{id}/revoke",
-    tag = "rooms",
-    params(("id" = String, Path, description = "The room")),
-    request_body(content = Revoke, content_type = "application/json"),
-    security(("id_token" = [])),
-    responses((status = 200, description = "Whose sessions ended", body = Revoked), Unknown, NoRoom, Refused)
-)]
+/// `POST /rooms/{id}/revoke`
 pub(super) async fn revoke(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -228,14 +164,7 @@ pub(super) async fn revoke(
     }
 }
 
-/// STUN and TURN servers, with credentials of the caller's own.
-#[utoipa::path(
-    get,
-    path = "/ice-servers",
-    tag = "peers",
-    security(("id_token" = [])),
-    responses((status = 200, description = "The servers", body = IceServers), Unknown, Refused)
-)]
+/// `GET /ice-servers`
 pub(super) async fn ice_servers(
     State(app): State<App>,
     Caller(caller): Caller,

@@ -3,7 +3,10 @@
 //! [`IdentityProvider`] gives out identity tokens and verifies them. An identity says nothing about
 //! rights: those come from owning a room or from a room's token.
 
+#[cfg(feature = "aws")]
+mod cognito;
 mod embedded;
+mod journal;
 mod key_file;
 
 use std::{fmt, time::Duration};
@@ -12,8 +15,11 @@ use async_trait::async_trait;
 use halyard_protocol::token::Token;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "aws")]
+pub use self::cognito::{CognitoError, CognitoIdentity, PoolError};
 pub use self::{
     embedded::EmbeddedIdentity,
+    journal::{Journal, JournalError, MemoryJournal},
     key_file::{KeyFileError, load_or_create},
 };
 use crate::time::Now;

@@ -9,7 +9,8 @@ use std::{fs, io, ops::Bound, path::Path, path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use halyard_protocol::{access::Access, ids::RoomId};
 use redb::{
-    Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction,
 };
 use tokio::sync::Semaphore;
 
@@ -89,18 +90,19 @@ impl EmbeddedStore {
         Ok(Self { database: Arc::new(database), writers: Semaphore::new(1) })
     }
 
-    async fn reading<T: Send + 'static>(
+    /// Runs `work` on the state of one moment.
+    pub(crate) async fn reading<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
         let database = Arc::clone(&self.database);
-        let result = tokio::task::spawn_blocking(move || work(&database)).await;
+        let result = tokio::task::spawn_blocking(move || work(&database.begin_read()?)).await;
         result.map_err(backend)?.map_err(backend)
     }
 
     /// Runs `work` in a transaction that is on disk when this returns `Ok`, and that never was when
     /// it returns `Err`.
-    async fn writing<T: Send + 'static>(
+    pub(crate) async fn writing<T: Send + 'static>(
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -146,7 +148,7 @@ fn backend(error: impl std::fmt::Display) -> StoreError {
 }
 
 /// What ends a transaction: a refusal that the caller asked about, or the database itself.
-enum Failure {
+pub(crate) enum Failure {
     Refused(StoreError),
     Redb(redb::Error),
 }
@@ -167,7 +169,7 @@ where
 }
 
 /// The errors of redb that [`Failure`] wraps.
-trait NotRefusal {}
+pub(crate) trait NotRefusal {}
 impl NotRefusal for redb::Error {}
 impl NotRefusal for TableError {}
 impl NotRefusal for redb::StorageError {}
@@ -315,8 +317,8 @@ impl RoomStore for EmbeddedStore {
 
     async fn get(&self, id: &RoomId, now: u64) -> Result<Found, StoreError> {
         let id = id.clone();
-        self.reading(move |database| {
-            let rooms = database.begin_read()?.open_table(ROOMS)?;
+        self.reading(move |read_at| {
+            let rooms = read_at.open_table(ROOMS)?;
             Ok(match read(&rooms, &id)? {
                 None => Found::Absent,
                 Some(room) if room.is_expired(now) => Found::Expired,
@@ -377,8 +379,7 @@ impl RoomStore for EmbeddedStore {
 
     async fn owned_by(&self, owner: &Subject, now: u64) -> Result<Vec<RoomRecord>, StoreError> {
         let owner = owner.clone();
-        self.reading(move |database| {
-            let read = database.begin_read()?;
+        self.reading(move |read| {
             let by_owner = read.open_table(BY_OWNER)?;
             let rooms = read.open_table(ROOMS)?;
             let mut found = owned(&by_owner, &rooms, &owner, now)?;
@@ -391,8 +392,8 @@ impl RoomStore for EmbeddedStore {
     async fn sweep(&self, before: u64, most: usize) -> Result<usize, StoreError> {
         // Looking costs no write, and mostly there is nothing to forget.
         let over: Vec<RoomId> = self
-            .reading(move |database| {
-                let by_expiry = database.begin_read()?.open_table(BY_EXPIRY)?;
+            .reading(move |read| {
+                let by_expiry = read.open_table(BY_EXPIRY)?;
                 let mut over = Vec::new();
                 for entry in by_expiry.range::<(u64, &str)>(..=(before, "\u{10ffff}"))?.take(most) {
                     let (key, _) = entry?;

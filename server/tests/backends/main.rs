@@ -2,5 +2,7 @@
 //! test starts its own, on free ports, and takes it down again.
 
 #[cfg(feature = "aws")]
+mod cognito;
+#[cfg(feature = "aws")]
 mod dynamodb;
 mod support;

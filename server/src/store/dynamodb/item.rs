@@ -9,11 +9,11 @@ use super::{Item, RoomRecord, StoreError};
 use crate::{identity::Subject, secret::TokenHash, store::EXPIRED_KEPT_SECONDS};
 
 /// The key.
-pub(crate) const ROOM_ID: &str = "room_id";
+pub(super) const ROOM_ID: &str = "room_id";
 /// Hash key of the index by owner.
-pub(crate) const CREATED_BY: &str = "created_by";
+pub(super) const CREATED_BY: &str = "created_by";
 /// Range key of the index by owner.
-pub(crate) const EXPIRES_AT: &str = "expires_at";
+pub(super) const EXPIRES_AT: &str = "expires_at";
 const CREATED_AT: &str = "created_at";
 const NAME: &str = "name";
 pub(super) const OPERATOR: &str = "operator_sha256";
@@ -23,12 +23,12 @@ pub(super) const BANNED: &str = "banned";
 pub(super) const DELETED_AT: &str = "deleted_at";
 
 /// A text.
-pub(crate) fn text(text: &str) -> AttributeValue {
+pub(super) fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
 /// A whole number.
-pub(crate) fn number(number: u64) -> AttributeValue {
+pub(super) fn number(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 

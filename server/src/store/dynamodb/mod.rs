@@ -8,6 +8,7 @@
 //! condition that fails because of them is told apart by what stands in the table.
 
 mod item;
+mod journal;
 mod table;
 
 use std::{collections::HashMap, error::Error};
@@ -29,10 +30,9 @@ use aws_sdk_dynamodb::{
 };
 use halyard_protocol::{access::Access, ids::RoomId};
 
-pub(crate) use self::item::{EXPIRES_AT, ROOM_ID, number, text};
 pub use self::table::{TableError, create_table};
 use self::{
-    item::{BANNED, DELETED_AT, OPERATOR, VIEWER, deleted_at},
+    item::{BANNED, DELETED_AT, EXPIRES_AT, OPERATOR, ROOM_ID, VIEWER, deleted_at, number, text},
     table::{BY_OWNER, check_table},
 };
 use super::{Found, MAX_BANNED, RoomRecord, RoomStore, StoreError, shut_out};

@@ -2,9 +2,12 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use super::{moto::REGION, program::Program};
+use super::{SOON, moto::REGION, program::Program};
 
 /// `halyard-server` with this subcommand (or none), flags, and AWS at these addresses.
 pub(crate) fn command(args: &[&str], dynamodb: &str, cognito: &str) -> Command {
@@ -71,5 +74,44 @@ impl Broker {
         assert_eq!(answer.status, 200, "{answer:?}\n{}", self.program.said());
         let word = |name: &str| answer.body[name].as_str().expect("a word").to_owned();
         (word("id_token"), word("username"))
+    }
+}
+
+/// A peer's socket.
+pub(crate) struct Peer {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Peer {
+    /// Registers as `name`; what the broker answered first.
+    pub(crate) async fn register(
+        broker: &Broker,
+        name: &str,
+        id_token: &str,
+        room: &str,
+        token: &str,
+    ) -> (Self, Value) {
+        let url = format!("{}/ws", broker.url.replacen("http", "ws", 1));
+        let (socket, _) = connect_async(url).await.expect("a socket");
+        let mut peer = Self { socket };
+        peer.say(&json!({ "type": "register", "peer_id": name, "room_id": room, "token": token,
+            "id_token": id_token }))
+            .await;
+        let answer = peer.hear().await;
+        (peer, answer)
+    }
+
+    pub(crate) async fn say(&mut self, message: &Value) {
+        self.socket.send(Message::text(message.to_string())).await.expect("sent");
+    }
+
+    /// The next message.
+    pub(crate) async fn hear(&mut self) -> Value {
+        loop {
+            let frame = timeout(SOON, self.socket.next()).await.expect("in time").expect("open");
+            if let Message::Text(text) = frame.expect("a frame") {
+                return serde_json::from_str(&text).expect("JSON");
+            }
+        }
     }
 }

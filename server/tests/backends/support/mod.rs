@@ -3,7 +3,10 @@
 #![cfg_attr(not(feature = "aws"), expect(dead_code, reason = "what is in AWS is behind a feature"))]
 
 pub(crate) mod broker;
+#[cfg(feature = "aws")]
 pub(crate) mod moto;
+#[cfg(feature = "aws")]
+pub(crate) mod pool;
 pub(crate) mod program;
 pub(crate) mod proxy;
 

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     None,
     /// They are read and never answered.
     Hang,
+    /// Those with this in their head are read and never answered.
+    HangAt(&'static str),
     /// The connection is closed instead of an answer.
     Close,
     /// The next one with this in its head is carried out, and the connection closed instead of an
@@ -75,18 +77,18 @@ async fn serve(mut client: TcpStream, upstream: String, fault_of: Arc<watch::Sen
                 let _ = forward(&upstream, &request).await;
                 return;
             }
-            Fault::None | Fault::LoseNext(_) => {
+            Fault::HangAt(mark) if String::from_utf8_lossy(&request).contains(mark) => {
+                hang(&mut client, &mut faults).await;
+                return;
+            }
+            Fault::None | Fault::LoseNext(_) | Fault::HangAt(_) => {
                 let Some(answer) = forward(&upstream, &request).await else { return };
                 if client.write_all(&answer).await.is_err() {
                     return;
                 }
             }
             Fault::Hang => {
-                // Until something else is asked for, or the client has had enough.
-                tokio::select! {
-                    _ = faults.changed() => {}
-                    _ = client.read_u8() => {}
-                }
+                hang(&mut client, &mut faults).await;
                 return;
             }
             Fault::Close => return,
@@ -101,6 +103,14 @@ async fn serve(mut client: TcpStream, upstream: String, fault_of: Arc<watch::Sen
                 }
             }
         }
+    }
+}
+
+/// Until something else is asked for, or the client has had enough.
+async fn hang(client: &mut TcpStream, faults: &mut watch::Receiver<Fault>) {
+    tokio::select! {
+        _ = faults.changed() => {}
+        _ = client.read_u8() => {}
     }
 }
 
