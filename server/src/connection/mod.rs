@@ -6,47 +6,33 @@
 //! say more either.
 
 mod confirm;
+mod frames;
 mod registration;
+mod socket;
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use futures_util::{SinkExt, StreamExt};
-use halyard_protocol::{
-    limits::MAX_SIGNAL_BYTES,
-    signal::{CloseCode, ErrorCode, Grant},
-};
+use halyard_protocol::signal::{CloseCode, ErrorCode, Grant};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
+    task::yield_now,
     time::{Instant, sleep_until, timeout},
-};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Bytes, Error as WsError, Message,
-        error::ProtocolError,
-        protocol::{CloseFrame, Role, WebSocketConfig},
-    },
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use self::confirm::Confirming;
+use self::{
+    confirm::Confirming,
+    frames::{Heard, Unreadable},
+    socket::{Ended, Socket},
+};
 use crate::{
     broker::Broker,
     rooms::{Batch, Outbox, Refusal, Said, Seat, Text, say_draining, unregistered},
 };
 
-/// What is read from the kernel at a time, and what an idle socket holds. The library's own
-/// default is 128 KiB, which is most of what a socket costs.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// Frames are gathered up to this before they are handed to the kernel.
-const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// How long a goodbye may take: the peer should read what is left, and the close frame after it.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
-/// What a peer may still send after it was told goodbye. Closing with unread bytes would reset the
-/// connection, and the peer would never see why.
-const GOODBYE_BYTES: usize = 16 * 1024 * 1024;
-
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -74,7 +60,7 @@ impl End {
 
 /// One socket.
 pub struct Connection<S> {
-    socket: WebSocketStream<S>,
+    socket: Socket<S>,
     broker: Arc<Broker>,
     outbox: Arc<Outbox>,
     seat: Option<Seat>,
@@ -86,17 +72,9 @@ pub struct Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A socket that was just upgraded. `first` is what arrived behind the request already.
-    pub async fn new(stream: S, first: Vec<u8>, broker: Arc<Broker>) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_write_buffer_size(usize::MAX)
-            .max_frame_size(Some(MAX_SIGNAL_BYTES))
-            .max_message_size(Some(MAX_SIGNAL_BYTES));
-        let socket =
-            WebSocketStream::from_partially_read(stream, first, Role::Server, Some(config)).await;
+    pub fn new(stream: S, first: Vec<u8>, broker: Arc<Broker>) -> Self {
         Self {
-            socket,
+            socket: Socket::new(stream, first),
             broker,
             outbox: Arc::default(),
             seat: None,
@@ -156,11 +134,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     draining = true;
                     say_draining(&self.outbox);
                 }
-                frame = self.socket.next() => {
+                heard = self.socket.next() => {
                     self.heard = Instant::now();
                     let was_registered = self.seat.is_some();
                     self.broker.metrics.messages_received.inc();
-                    if let Err(end) = self.heard_frame(frame).await {
+                    if let Err(end) = self.heard(heard).await {
                         return end;
                     }
                     if !was_registered && self.seat.is_some() {
@@ -196,30 +174,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Some(code) = self.outbox.closing() {
                 return End::Closed(code);
             }
+            if self.socket.had_its_turn() {
+                yield_now().await;
+            }
         }
     }
 
-    async fn heard_frame(&mut self, frame: Option<Result<Message, WsError>>) -> Result<(), End> {
-        match frame {
-            Some(Ok(Message::Text(text))) => self.heard_text(text).await,
-            Some(Ok(Message::Binary(_))) => Err(End::Closed(CloseCode::Unsupported)),
-            Some(Ok(Message::Close(frame))) => {
-                Err(match frame.map(|frame| u16::from(frame.code)) {
-                    // The original's clients have no other goodbye, and a closed tab says 1001.
-                    None | Some(1000 | 1001) => End::Left,
-                    Some(_) => End::Lost,
-                })
-            }
-            // The library answers pings itself; either way, something was heard.
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
-            Some(Err(error)) => Err(match error {
-                WsError::Capacity(_) => End::Closed(CloseCode::TooBig),
-                WsError::Utf8(_) => End::Closed(CloseCode::InvalidUtf8),
-                WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
-                WsError::Protocol(_) => End::Protocol,
-                _ => End::Lost,
+    async fn heard(&mut self, heard: Result<Heard, Ended>) -> Result<(), End> {
+        match heard {
+            Ok(Heard::Text(text)) => self.heard_text(text).await,
+            Ok(Heard::Binary) => Err(End::Closed(CloseCode::Unsupported)),
+            Ok(Heard::Ping(payload)) => self.pong(&payload).await,
+            Ok(Heard::Pong) => Ok(()),
+            // The original's clients have no other goodbye, and a closed tab says 1001.
+            Ok(Heard::Close(None | Some(1000 | 1001))) => Err(End::Left),
+            Ok(Heard::Close(Some(_))) | Err(Ended::Lost) => Err(End::Lost),
+            Err(Ended::Unreadable(why)) => Err(match why {
+                Unreadable::TooBig => End::Closed(CloseCode::TooBig),
+                Unreadable::InvalidUtf8 => End::Closed(CloseCode::InvalidUtf8),
+                Unreadable::Protocol => End::Protocol,
             }),
-            None => Err(End::Lost),
         }
     }
 
@@ -308,13 +282,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Both kinds of ping: existing workers read the message, every library answers the frame.
     async fn ping(&mut self) -> Result<(), End> {
+        self.write_small(|out| {
+            frames::write_ping(out);
+            frames::write_text(r#"{"type":"ping"}"#, out);
+        })
+        .await
+    }
+
+    async fn pong(&mut self, payload: &[u8]) -> Result<(), End> {
+        self.write_small(|out| frames::write_pong(payload, out)).await
+    }
+
+    /// Writes what is not worth keeping.
+    async fn write_small(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> Result<(), End> {
         let within = self.broker.settings.timing.write_within;
-        let write = async {
-            self.socket.feed(Message::Ping(Bytes::new())).await?;
-            self.socket.feed(Message::Text(Text::from_static(r#"{"type":"ping"}"#))).await?;
-            self.socket.flush().await
-        };
-        match timeout(within, write).await {
+        // Boxed: it is needed now and then, and every idle socket would carry it along.
+        let write = Box::pin(timeout(within, self.socket.write_once(append)));
+        match write.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Lost),
         }
@@ -327,28 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let within = self.broker.settings.timing.write_within;
-        let (socket, batch, outbox) = (&mut self.socket, &self.batch, &self.outbox);
-        let write = async {
-            for text in batch.texts() {
-                socket.feed(Message::Text(text)).await?;
-            }
-            socket.flush().await
-        };
-        let failed = tokio::select! {
-            biased;
-
-            written = timeout(within, write) => match written {
-                Ok(Ok(())) => None,
-                Ok(Err(_)) => Some(End::Lost),
-                // It is there and does not read; the network would have said something.
-                Err(_) => Some(End::Closed(CloseCode::SlowConsumer)),
-            },
-            () = poll_fn(|cx| outbox.poll_cut_off(cx)) => {
-                Some(End::Closed(CloseCode::SlowConsumer))
-            }
-        };
-        if let Some(end) = failed {
+        if let Err(end) = self.write_batch().await {
             self.outbox.put_back(&mut self.batch);
             return Err(end);
         }
@@ -361,30 +324,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Tells the peer why, and lets it read that: the socket is closed for writing, and for reading
-    /// when the peer has closed its side.
-    async fn goodbye(&mut self, end: End) {
-        let frame = match end {
-            End::Lost => return,
-            // After a close frame of the peer's this only sends the answer to it.
-            End::Left => Some((CloseCode::Normal.code(), CloseCode::Normal.reason())),
-            End::Closed(code) => Some((code.code(), code.reason())),
-            End::Protocol => Some((1002, "this is not how WebSocket works")),
-        };
-        let frame = frame.map(|(code, reason)| CloseFrame {
-            code: code.into(),
-            reason: Text::from_static(reason),
+    async fn write_batch(&mut self) -> Result<(), End> {
+        let within = self.broker.settings.timing.write_within;
+        let (socket, outbox) = (&mut self.socket, &self.outbox);
+        let mut texts = self.batch.texts();
+        let write = socket.write(|out| match texts.next() {
+            Some(text) => {
+                frames::write_text(text, out);
+                true
+            }
+            None => false,
         });
-        // An error means that the peer is gone already.
-        let _ = self.socket.close(frame).await;
-        let stream = self.socket.get_mut();
-        let _ = stream.shutdown().await;
-        let mut unread = vec![0; READ_BUFFER_BYTES];
-        let mut drained = 0;
-        while drained < GOODBYE_BYTES {
-            match stream.read(&mut unread).await {
-                Ok(0) | Err(_) => return,
-                Ok(bytes) => drained += bytes,
+        tokio::select! {
+            biased;
+
+            written = timeout(within, write) => match written {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(End::Lost),
+                // It is there and does not read; the network would have said something.
+                Err(_) => Err(End::Closed(CloseCode::SlowConsumer)),
+            },
+            () = poll_fn(|cx| outbox.poll_cut_off(cx)) => Err(End::Closed(CloseCode::SlowConsumer)),
+        }
+    }
+
+    /// Tells the peer why.
+    async fn goodbye(&mut self, end: End) {
+        match end {
+            End::Lost => {}
+            End::Left => self.socket.close(end.code(), CloseCode::Normal.reason()).await,
+            End::Closed(code) => self.socket.close(end.code(), code.reason()).await,
+            End::Protocol => {
+                self.socket.close(end.code(), &Unreadable::Protocol.to_string()).await;
             }
         }
     }

@@ -8,7 +8,11 @@ use axum::{
 use halyard_protocol::token::Token;
 use serde_json::{Value, json};
 
-use super::{App, error::RestError};
+use super::{
+    App,
+    error::RestError,
+    openapi::shapes::{Jwks, Refusal, Refused, SignedIn, Unknown},
+};
 use crate::{identity::Subject, time::Now};
 
 /// The bearer of a good identity token.
@@ -49,7 +53,14 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// `POST /anonymous-signin`: a new identity, or a fresh token for the caller's own.
+/// A new identity, or a fresh token for the caller's own.
+#[utoipa::path(
+    post,
+    path = "/anonymous-signin",
+    tag = "identity",
+    security((), ("id_token" = [])),
+    responses((status = 200, description = "The identity and its token", body = SignedIn), Unknown, Refused)
+)]
 pub(super) async fn anonymous_sign_in(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
@@ -62,7 +73,13 @@ pub(super) async fn anonymous_sign_in(
     })))
 }
 
-/// `GET /.well-known/jwks.json`
+/// The public keys that verify identity tokens.
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    tag = "identity",
+    responses((status = 200, description = "The keys", body = Jwks), (status = 404, description = "They are at the identity provider", body = Refusal))
+)]
 pub(super) async fn jwks(State(app): State<App>) -> Result<Json<Value>, RestError> {
     app.broker.identity.jwks().map(Json).ok_or_else(|| {
         RestError::new(StatusCode::NOT_FOUND, "NOT_FOUND", "the keys are at the identity provider")

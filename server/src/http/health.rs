@@ -6,17 +6,28 @@ use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::App;
+use super::{
+    App,
+    openapi::shapes::{Health, Ready},
+};
 use crate::health::{PROBE_WITHIN, Verdict};
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/health", get(health)).route("/ready", get(ready))
 }
 
-/// `GET /health`: the process serves. Never tied to a backend, because who asks this kills what does
+/// Whether the process serves.
+///
+/// Never tied to a backend, because who asks this kills what does
 /// not answer, and a broker whose store is away still holds the sockets of its peers. The original's
 /// shape.
-async fn health() -> Json<Value> {
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "health",
+    responses((status = 200, description = "It lives", body = Health))
+)]
+pub(super) async fn health() -> Json<Value> {
     Json(json!({
         "status": "healthy",
         "timestamp": humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
@@ -24,9 +35,16 @@ async fn health() -> Json<Value> {
     }))
 }
 
-/// `GET /ready`: false while draining, or while a backend is down: a load balancer should send new
-/// peers elsewhere. Says which backend it is, and nothing of how it is reached.
-async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
+/// Whether new peers should come here.
+///
+/// Not while draining, or while a backend is down: a load balancer should send them elsewhere. Says which backend it is, and nothing of how it is reached.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    tag = "health",
+    responses((status = 200, description = "It wants work", body = Ready), (status = 503, description = "It does not", body = Ready))
+)]
+pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     if app.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" })));
     }

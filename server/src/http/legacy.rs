@@ -5,8 +5,15 @@ use axum::{Json, extract::State};
 use halyard_protocol::ids::RoomId;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::{App, auth::Caller, body::Body, error::RestError};
+use super::{
+    App,
+    auth::Caller,
+    body::Body,
+    error::RestError,
+    openapi::shapes::{Refusal, Refused, Status, Unknown},
+};
 use crate::{
     broker::RoomError,
     identity::Subject,
@@ -14,7 +21,8 @@ use crate::{
     time::Now,
 };
 
-#[derive(Deserialize)]
+/// Whom.
+#[derive(Deserialize, ToSchema)]
 pub(super) struct DeletePeer {
     peer_id: Option<String>,
 }
@@ -32,7 +40,15 @@ async fn owns(app: &App, room: &RoomId, caller: &Subject) -> Result<bool, RestEr
     }
 }
 
-/// `POST /delete-peer`
+/// Ends the session of a peer: the caller's own, or one in the caller's room.
+#[utoipa::path(
+    post,
+    path = "/delete-peer",
+    tag = "sleap-rtc",
+    request_body(content = DeletePeer, content_type = "application/json"),
+    security(("id_token" = [])),
+    responses((status = 200, description = "What was done", body = Status), (status = 403, description = "It is somebody else's", body = Refusal), Unknown, Refused)
+)]
 pub(super) async fn delete_peer(
     State(app): State<App>,
     Caller(caller): Caller,
@@ -58,13 +74,22 @@ pub(super) async fn delete_peer(
     }
 }
 
-#[derive(Deserialize)]
+/// Which room.
+#[derive(Deserialize, ToSchema)]
 pub(super) struct DeleteRoom {
     room_id: Option<String>,
     peer_id: Option<String>,
 }
 
-/// `POST /delete-peers-and-room`: by the room's id, or by that of a peer in it.
+/// Ends a room: by its id, or by that of a peer in it.
+#[utoipa::path(
+    post,
+    path = "/delete-peers-and-room",
+    tag = "sleap-rtc",
+    request_body(content = DeleteRoom, content_type = "application/json"),
+    security(("id_token" = [])),
+    responses((status = 200, description = "What was done", body = Status), (status = 403, description = "It is somebody else's", body = Refusal), Unknown, Refused)
+)]
 pub(super) async fn delete_peers_and_room(
     State(app): State<App>,
     Caller(caller): Caller,

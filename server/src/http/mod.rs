@@ -9,6 +9,7 @@ mod legacy;
 mod links;
 mod log_level;
 mod metrics;
+mod openapi;
 mod origin;
 mod page;
 mod rooms;
@@ -21,7 +22,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{HeaderValue, Method, header},
     middleware,
-    routing::{any, get, post},
+    routing::{any, get},
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -52,6 +53,18 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// A broker that does not run and listens nowhere.
+    #[cfg(test)]
+    fn for_tests(broker: Arc<Broker>) -> Self {
+        Self {
+            broker,
+            local_addr: SocketAddr::from(([127, 0, 0, 1], 1)),
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
     /// Does something to the end even where the caller hangs up half way. The handler is dropped
     /// then, and a room whose record is gone while its peers go on talking could not be closed by
     /// anybody.
@@ -76,17 +89,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route("/", any(socket::page_or_socket))
         .route("/ws", any(socket::socket))
         .route("/r/{room}", get(page::room))
-        .route("/anonymous-signin", post(auth::anonymous_sign_in))
-        .route("/create-room", post(rooms::create))
-        .route("/rooms", get(rooms::list))
-        .route("/rooms/{id}", get(rooms::show).delete(rooms::delete))
-        .route("/rooms/{id}/extend", post(rooms::extend))
-        .route("/rooms/{id}/revoke", post(rooms::revoke))
-        .route("/delete-peer", post(legacy::delete_peer))
-        .route("/delete-peers-and-room", post(legacy::delete_peers_and_room))
-        .route("/ice-servers", get(rooms::ice_servers))
-        .route("/.well-known/jwks.json", get(auth::jwks))
-        .merge(health::routes())
+        .merge(openapi::rest())
         .fallback(page::asset)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(cors(&app.broker.settings.allowed_origins))
@@ -147,13 +150,7 @@ mod tests {
         let store = Arc::new(SlowStore::default());
         let broker = wiring::open(Settings::default()).expect("a broker");
         let broker = Arc::new(Broker { store: store.clone(), ..broker });
-        let app = App {
-            broker: broker.clone(),
-            local_addr: SocketAddr::from(([127, 0, 0, 1], 1)),
-            stop: CancellationToken::new(),
-            kill: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        };
+        let app = App::for_tests(broker.clone());
         let now = Now::read();
         let owner = broker.identity.sign_in(None, now).await.expect("signed in");
         let record = RoomRecord {

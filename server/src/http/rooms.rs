@@ -11,6 +11,7 @@ use halyard_protocol::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{
     App,
@@ -18,6 +19,10 @@ use super::{
     body::Body,
     error::RestError,
     links::{base_url, join_url},
+    openapi::shapes::{
+        Deleted, Extended, IceServers, NewRoom, NoRoom, Refused, Revoked, RoomWithPeers, Rooms,
+        Unknown,
+    },
 };
 use crate::{
     broker::RoomError,
@@ -25,13 +30,24 @@ use crate::{
     time::Now,
 };
 
-#[derive(Deserialize)]
+/// A wish for a room.
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Create {
+    /// How long it should live.
     ttl_seconds: Option<u64>,
+    /// What its owner calls it.
     name: Option<String>,
 }
 
-/// `POST /create-room`
+/// Makes a room.
+#[utoipa::path(
+    post,
+    path = "/create-room",
+    tag = "rooms",
+    request_body(content = Create, content_type = "application/json"),
+    security(("id_token" = [])),
+    responses((status = 200, description = "The room and its tokens", body = NewRoom), Unknown, Refused)
+)]
 pub(super) async fn create(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -74,7 +90,14 @@ impl FromRequestParts<App> for Id {
     }
 }
 
-/// `GET /rooms`
+/// The caller's rooms.
+#[utoipa::path(
+    get,
+    path = "/rooms",
+    tag = "rooms",
+    security(("id_token" = [])),
+    responses((status = 200, description = "The rooms", body = Rooms), Unknown, Refused)
+)]
 pub(super) async fn list(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -84,7 +107,15 @@ pub(super) async fn list(
     Ok(Json(json!({ "rooms": rooms.iter().map(shown).collect::<Vec<_>>() })))
 }
 
-/// `GET /rooms/{id}`
+/// A room and who is in it.
+#[utoipa::path(
+    get,
+    path = "/rooms/{id}",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    security(("id_token" = [])),
+    responses((status = 200, description = "The room", body = RoomWithPeers), Unknown, NoRoom, Refused)
+)]
 pub(super) async fn show(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -96,7 +127,15 @@ pub(super) async fn show(
     Ok(Json(shown))
 }
 
-/// `DELETE /rooms/{id}`
+/// Ends a room for everybody in it.
+#[utoipa::path(
+    delete,
+    path = "/rooms/{id}",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    security(("id_token" = [])),
+    responses((status = 200, description = "It is gone", body = Deleted), Unknown, NoRoom, Refused)
+)]
 pub(super) async fn delete(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -107,12 +146,23 @@ pub(super) async fn delete(
     Ok(Json(json!({ "status": "deleted", "room_id": id })))
 }
 
-#[derive(Deserialize)]
+/// How much longer.
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Extend {
+    /// From now on.
     ttl_seconds: Option<u64>,
 }
 
-/// `POST /rooms/{id}/extend`
+/// Lets a room live longer.
+#[utoipa::path(
+    post,
+    path = "/rooms/{id}/extend",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    request_body(content = Extend, content_type = "application/json"),
+    security(("id_token" = [])),
+    responses((status = 200, description = "When it ends now", body = Extended), Unknown, NoRoom, Refused)
+)]
 pub(super) async fn extend(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -125,13 +175,27 @@ pub(super) async fn extend(
     Ok(Json(json!({ "room_id": room.id, "expires_at": room.expires_at })))
 }
 
-#[derive(Deserialize)]
+/// Who: one of the two.
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Revoke {
+    /// This peer, and its identity is shut out.
+    #[schema(value_type = Option<String>)]
     peer_id: Option<PeerId>,
+    /// Everybody with the token of `operator` or `viewer`.
+    #[schema(value_type = Option<String>)]
     role: Option<Access>,
 }
 
-/// `POST /rooms/{id}/revoke`
+/// Ends sessions, and replaces the token of a role.
+#[utoipa::path(
+    post,
+    path = "/rooms/{id}/revoke",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    request_body(content = Revoke, content_type = "application/json"),
+    security(("id_token" = [])),
+    responses((status = 200, description = "Whose sessions ended", body = Revoked), Unknown, NoRoom, Refused)
+)]
 pub(super) async fn revoke(
     State(app): State<App>,
     Caller(owner): Caller,
@@ -164,7 +228,14 @@ pub(super) async fn revoke(
     }
 }
 
-/// `GET /ice-servers`
+/// STUN and TURN servers, with credentials of the caller's own.
+#[utoipa::path(
+    get,
+    path = "/ice-servers",
+    tag = "peers",
+    security(("id_token" = [])),
+    responses((status = 200, description = "The servers", body = IceServers), Unknown, Refused)
+)]
 pub(super) async fn ice_servers(
     State(app): State<App>,
     Caller(caller): Caller,

@@ -68,23 +68,23 @@ pub(super) async fn socket(State(app): State<App>, mut request: Request) -> Resp
             tracing::debug!("a socket was gone before it was upgraded");
             return;
         };
-        start(upgraded, app, permit).await;
+        start(upgraded, app, permit);
     });
     response
 }
 
 /// Starts the socket's own task. That one lives as long as the socket, so it has nothing of the
 /// upgrade in it.
-async fn start(upgraded: Upgraded, app: App, permit: Option<Permit>) {
+fn start(upgraded: Upgraded, app: App, permit: Option<Permit>) {
     let broker = app.broker.clone();
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
             let first = parts.read_buf.to_vec();
-            let connection = Connection::new(parts.io.into_inner(), first, broker).await;
+            let connection = Connection::new(parts.io.into_inner(), first, broker);
             app.tasks.spawn(connection.run(app.stop, app.kill, permit));
         }
         Err(upgraded) => {
-            let connection = Connection::new(TokioIo::new(upgraded), Vec::new(), broker).await;
+            let connection = Connection::new(TokioIo::new(upgraded), Vec::new(), broker);
             app.tasks.spawn(connection.run(app.stop, app.kill, permit));
         }
     }

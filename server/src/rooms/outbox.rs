@@ -81,8 +81,8 @@ pub struct Batch {
 
 impl Batch {
     /// The texts, oldest first.
-    pub fn texts(&self) -> impl Iterator<Item = Text> {
-        self.letters.iter().map(|letter| letter.text.clone())
+    pub fn texts(&self) -> impl Iterator<Item = &Text> {
+        self.letters.iter().map(|letter| &letter.text)
     }
 
     /// How many there are.
