@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, stream};
 use halyard_protocol::{
     access::Access,
     ids::{PeerId, RoomId},
+    signal::PeerInfo,
     token::Token,
 };
 
@@ -15,7 +17,7 @@ use crate::{
     identity::{IdentityProvider, Subject},
     limits::Limiter,
     metrics::Metrics,
-    rooms::Hall,
+    rooms::{Hall, Refusal, Whom},
     secret::{TokenHash, new_room_id, new_token},
     store::{Found, RoomRecord, RoomStore, StoreError},
     time::Now,
@@ -24,6 +26,8 @@ use crate::{
 /// Times that a new room's name is drawn before giving up. One in four thousand million is taken
 /// for each live room.
 const DRAWS: usize = 8;
+/// Rooms that are looked up at a time.
+const CHECKS_AT_ONCE: usize = 16;
 /// Longest name that an owner may give a room, in bytes.
 pub const MAX_ROOM_NAME_BYTES: usize = 128;
 /// Shortest life of a room: below that nobody could join it.
@@ -89,6 +93,15 @@ pub enum RoomError {
     /// The owner has too many, or the store failed.
     #[error(transparent)]
     Store(StoreError),
+    /// This server cannot open the room now.
+    #[error("{}", .0.message())]
+    Refused(Refusal),
+}
+
+impl From<Refusal> for RoomError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 impl From<StoreError> for RoomError {
@@ -198,6 +211,43 @@ impl Broker {
         Ok(())
     }
 
+    /// Everybody in a room, on all servers.
+    pub async fn peers(&self, room: &RoomRecord) -> Result<Vec<PeerInfo>, RoomError> {
+        let _open = self.hall.open(&room.id, room.expires_at).await?;
+        Ok(self.hall.peers(&room.id))
+    }
+
+    /// Looks a room up that is over as far as this server knows. It may have been extended by
+    /// another server, or a moment ago.
+    pub async fn end_if_over(&self, id: &RoomId, now: Now) {
+        match self.store.get(id, now.unix()).await {
+            Ok(Found::Live(room)) => self.hall.check(&room),
+            Ok(Found::Absent) => self.hall.end(id, "deleted"),
+            Ok(Found::Expired) => {
+                tracing::info!(room = %id, "a room's time is over");
+                self.hall.end(id, "expired");
+            }
+            Err(error) => {
+                tracing::warn!(room = %id, %error, "a room ends without the store having said so");
+                self.hall.end(id, "expired");
+            }
+        }
+    }
+
+    /// Looks up every room that is open here, because orders of owners may have been missed.
+    pub async fn check_rooms(&self) {
+        let checks = self.hall.rooms_here().into_iter().map(|id| async move {
+            match self.store.get(&id, Now::read().unix()).await {
+                Ok(Found::Live(room)) => self.hall.check(&room),
+                Ok(Found::Absent) => self.hall.end(&id, "deleted"),
+                Ok(Found::Expired) => self.hall.end(&id, "expired"),
+                // It goes on as it was; the next registration asks again.
+                Err(error) => tracing::warn!(room = %id, %error, "a room could not be checked"),
+            }
+        });
+        stream::iter(checks).for_each_concurrent(CHECKS_AT_ONCE, |check| check).await;
+    }
+
     /// Ends the session of one peer.
     pub async fn revoke_peer(
         &self,
@@ -206,15 +256,18 @@ impl Broker {
         peer: &PeerId,
         now: Now,
     ) -> Result<Vec<PeerId>, RoomError> {
-        self.owned_room(id, owner, now).await?;
-        // The record first: who is thrown out must not come back, here or elsewhere. An owner that
-        // is shut out could not undo it.
-        if let Some(subject) = self.hall.identity_of(id, peer)
-            && subject != *owner
-        {
-            self.store.ban(id, &subject, now.unix()).await?;
-        }
-        Ok(self.hall.revoke_peer(id, peer))
+        let room = self.owned_room(id, owner, now).await?;
+        let _open = self.hall.open(id, room.expires_at).await?;
+        // The record first: who is thrown out must not come back, here or elsewhere. Of the owner
+        // only the named session ends: an owner that is shut out could not undo it.
+        let whom = match self.hall.identity_of(id, peer) {
+            Some(subject) if subject != *owner => {
+                self.store.ban(id, &subject, now.unix()).await?;
+                Whom::Identity(subject)
+            }
+            _ => Whom::Peer(peer.clone()),
+        };
+        Ok(self.hall.revoke(id, whom))
     }
 
     /// Ends the sessions of everybody with these rights and gives the room another token for them.
@@ -228,10 +281,11 @@ impl Broker {
         if access == Access::Admin {
             return Err(RoomError::Role);
         }
-        self.owned_room(id, owner, now).await?;
+        let room = self.owned_room(id, owner, now).await?;
+        let _open = self.hall.open(id, room.expires_at).await?;
         let token = new_token();
         // The old token first: who is thrown out must not come back with it.
         self.store.rotate(id, access, TokenHash::of(&token), now.unix()).await?;
-        Ok((self.hall.revoke_access(id, access), token))
+        Ok((self.hall.revoke(id, Whom::Access(access)), token))
     }
 }

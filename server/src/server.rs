@@ -3,17 +3,27 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinError, time::timeout};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::JoinError,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(feature = "nats")]
+use crate::bus::NatsError;
 use crate::{
     Settings,
     accept::{Acceptor, TURNED_AWAY_AT_ONCE},
     broker::Broker,
     health,
     http::{self, App, LogLevel},
-    identity::KeyFileError,
-    store::OpenError,
+    identity::{IdentityProvider, KeyFileError},
+    metrics::Backend,
+    rooms::Hall,
+    store::{OpenError, RoomStore},
     tidy,
     time::Now,
     wiring,
@@ -25,6 +35,14 @@ const TICK: Duration = Duration::from_secs(1);
 const ADMIN_CONNECTIONS: usize = 64;
 /// An answer to an operator that is under way when the drain is over may take so long.
 const ADMIN_GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+/// Rooms that are looked up at a time because they are over.
+const ENDED_AT_ONCE: usize = 256;
+/// How long a drain waits for peers to come to another server before their places follow them.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(3);
+/// How long places that are handed over have to arrive, at least.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
+/// How often a drain looks whether it is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A broker that holds its port and is about to serve.
 pub struct Server {
@@ -58,6 +76,10 @@ pub enum BindError {
     /// A backend on another machine cannot be used.
     #[error("{0}")]
     Backend(Box<dyn std::error::Error + Send + Sync>),
+    /// The bus cannot be used.
+    #[cfg(feature = "nats")]
+    #[error(transparent)]
+    Bus(#[from] NatsError),
     /// A setting needs another one.
     #[error("{0}")]
     Settings(String),
@@ -85,14 +107,38 @@ impl Server {
             None => None,
         };
         let broker = tokio::task::spawn_blocking(|| wiring::open(settings)).await??;
-        Ok(Self {
+        Ok(Self::over(broker, listener, local_addr, admin))
+    }
+
+    /// The same over backends that are there already, for programs with several brokers in one.
+    pub async fn with(
+        settings: Settings,
+        store: Arc<dyn RoomStore>,
+        identity: Arc<dyn IdentityProvider>,
+    ) -> Result<Self, BindError> {
+        let (listener, local_addr) = listen(settings.listen, "listen").await?;
+        let admin = match settings.admin_listen {
+            Some(addr) => Some(listen(addr, "admin-listen").await?),
+            None => None,
+        };
+        let broker = wiring::assemble(settings, store, identity)?;
+        Ok(Self::over(broker, listener, local_addr, admin))
+    }
+
+    fn over(
+        broker: Broker,
+        listener: TcpListener,
+        local_addr: SocketAddr,
+        admin: Option<(TcpListener, SocketAddr)>,
+    ) -> Self {
+        Self {
             broker: Arc::new(broker),
             listener,
             local_addr,
             admin,
             log_level: None,
             merged: Router::new(),
-        })
+        }
     }
 
     /// The address that was taken, with the real port.
@@ -159,7 +205,13 @@ impl Server {
             own.spawn(acceptor(listener, routes, most, &admin_stop, &admin_tasks).run());
         }
         own.spawn(health::watch(Arc::clone(&self.broker), health::Pace::default(), stop.clone()));
-        own.spawn(let_time_pass(Arc::clone(&self.broker), stop.clone()));
+        // Until the places of this server are somebody else's, it is one of the servers.
+        let gone = CancellationToken::new();
+        let (bus, hall) = (Arc::clone(self.broker.hall.bus()), Arc::clone(&self.broker.hall));
+        let until = gone.clone();
+        own.spawn(async move { bus.run(hall, until).await });
+        own.spawn(let_time_pass(Arc::clone(&self.broker), gone.clone()));
+        own.spawn(check_rooms(Arc::clone(&self.broker), stop.clone()));
         own.spawn(tidy::sweep(Arc::clone(&self.broker), stop.clone()));
         own.spawn(tidy::see_off(Arc::clone(&self.broker), stop.clone()));
 
@@ -170,6 +222,8 @@ impl Server {
         };
         stop.cancel();
         self.broker.metrics.draining.set(1);
+        self.broker.hall.bus().drain();
+        let drained_by = Instant::now() + timing.drain_within;
         tasks.close();
         tracing::info!(connections = tasks.len(), "draining");
         if timeout(timing.drain_within, tasks.wait()).await.is_err() {
@@ -177,12 +231,14 @@ impl Server {
             kill.cancel();
             tasks.wait().await;
         }
+        leave_places(&self.broker.hall, drained_by).await;
         admin_stop.cancel();
         admin_tasks.close();
         if timeout(ADMIN_GOODBYE_WITHIN, admin_tasks.wait()).await.is_err() {
             kill.cancel();
             admin_tasks.wait().await;
         }
+        gone.cancel();
         while let Some(ended) = own.join_next().await {
             ended?;
         }
@@ -200,16 +256,84 @@ async fn listen(
     Ok((listener, local))
 }
 
-/// Lets time pass in the rooms.
-async fn let_time_pass(broker: Arc<Broker>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Waits for peers to take their places up on other servers, and hands over those that are left.
+async fn leave_places(hall: &Hall, drained_by: Instant) {
+    if hall.bus().nodes().is_empty() {
+        return;
+    }
+    let claimed_by = drained_by.min(Instant::now() + CLAIMED_WITHIN);
+    while Instant::now() < claimed_by && hall.places() > 0 {
+        sleep(LOOK_AGAIN).await;
+    }
+    let places = hall.hand_over(Now::read());
+    tracing::info!(places, "places that nobody came for are handed over");
+    let settled = async {
+        while !hall.is_settled() {
+            sleep(LOOK_AGAIN).await;
+        }
+        hall.bus().flushed().await;
+    };
+    // A second at least: what was handed over should arrive even at the end of a long drain.
+    if timeout_at(drained_by.max(Instant::now() + SETTLED_WITHIN), settled).await.is_err() {
+        tracing::warn!("the other servers did not take over everything in time");
+    }
+}
+
+/// Looks rooms up whenever orders of their owners may have been missed.
+async fn check_rooms(broker: Arc<Broker>, stop: CancellationToken) {
     loop {
         tokio::select! {
             biased;
 
             () = stop.cancelled() => return,
-            _ = ticks.tick() => broker.hall.tick(Now::read()),
+            () = broker.hall.missed_orders() => {}
         }
+        tokio::select! {
+            biased;
+
+            () = stop.cancelled() => return,
+            () = broker.check_rooms() => {}
+        }
+    }
+}
+
+/// Lets time pass in the rooms.
+async fn let_time_pass(broker: Arc<Broker>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The store has the last word on a room that is over, and must not hold up the others.
+    let mut ending = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {
+                let now = Now::read();
+                let over = broker.hall.tick(now);
+                if ending.is_empty() {
+                    ending.extend(over.into_iter().take(ENDED_AT_ONCE).map(|id| {
+                        let broker = Arc::clone(&broker);
+                        async move { broker.end_if_over(&id, now).await }
+                    }));
+                }
+                tell_health(&broker);
+            }
+            Some(()) = ending.next() => {}
+        }
+    }
+}
+
+/// Whether the other servers can be reached.
+fn tell_health(broker: &Broker) {
+    let bus = broker.hall.bus();
+    if !bus.is_shared() {
+        return;
+    }
+    let now = std::time::Instant::now();
+    if bus.is_connected() {
+        broker.health.answered(Backend::Bus, now);
+    } else {
+        broker.health.failed(Backend::Bus, now);
     }
 }

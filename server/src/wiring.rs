@@ -5,14 +5,17 @@ mod aws;
 
 use std::sync::Arc;
 
+#[cfg(feature = "nats")]
+use crate::bus::NatsBus;
 #[cfg(feature = "aws")]
 use crate::identity::MemoryJournal;
 use crate::{
     Settings,
     broker::Broker,
+    bus::{Bus, LocalBus},
     health::{Health, Measured},
     ice::IceConfig,
-    identity::{EmbeddedIdentity, IdentityProvider, Journal, load_or_create},
+    identity::{EmbeddedIdentity, IdentityProvider, Journal, load, load_or_create},
     limits::Limiter,
     metrics::{Backend, Metrics},
     rooms::{Hall, RoomLimits},
@@ -23,6 +26,7 @@ use crate::{
 
 /// Opens what the settings name. Blocks on the disk.
 pub fn open(settings: Settings) -> Result<Broker, BindError> {
+    refuse_what_cannot_be_shared(&settings)?;
     #[cfg(feature = "aws")]
     let mut aws = aws::Aws::default();
     // Where users of a pool are written down: with the rooms, if those are durable.
@@ -50,9 +54,12 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
             }
         };
     let identity: Arc<dyn IdentityProvider> = match &settings.identity {
-        IdentityKind::Embedded => Arc::new(match &settings.data_dir {
-            Some(dir) => EmbeddedIdentity::new(&load_or_create(dir)?, settings.identity_ttl)?,
-            None => EmbeddedIdentity::in_memory(settings.identity_ttl)?,
+        IdentityKind::Embedded => Arc::new(match (&settings.identity_key, &settings.data_dir) {
+            (Some(key), _) => EmbeddedIdentity::new(&load(key)?, settings.identity_ttl)?,
+            (None, Some(dir)) => {
+                EmbeddedIdentity::new(&load_or_create(dir)?, settings.identity_ttl)?
+            }
+            (None, None) => EmbeddedIdentity::in_memory(settings.identity_ttl)?,
         }),
         #[cfg(feature = "aws")]
         IdentityKind::Cognito(pool) => aws.identity(pool, durable(journal, &settings)?)?,
@@ -61,15 +68,22 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
     };
     #[cfg(not(feature = "aws"))]
     drop(journal);
-    if let BusKind::Nats(_) = &settings.bus {
-        return Err(not_built("bus = \"nats://…\"", "nats"));
-    }
+    assemble(settings, store, identity)
+}
+
+/// A broker over these backends, whatever the settings name.
+pub fn assemble(
+    settings: Settings,
+    store: Arc<dyn RoomStore>,
+    identity: Arc<dyn IdentityProvider>,
+) -> Result<Broker, BindError> {
     let limits = RoomLimits {
         max_peers: settings.limits.max_peers_per_room,
         max_rooms: settings.limits.max_rooms,
         resume_window: settings.timing.resume_window,
     };
-    let hall = Hall::watched_by(limits, identity.keeps_users().then(Arc::default));
+    let watch = identity.keeps_users().then(Arc::default);
+    let hall = Hall::with(limits, watch, bus(&settings)?);
     let limiter = Limiter::new(&settings.limits);
     let metrics = Arc::new(Metrics::new());
     let bus: &[Backend] = match &settings.bus {
@@ -102,10 +116,89 @@ fn durable(
     }
 }
 
+/// Subjects begin with the name of what the rooms are kept in: servers of one table are one broker,
+/// and those of another table on the same NATS are none of their business.
+#[cfg(feature = "nats")]
+fn bus(settings: &Settings) -> Result<Arc<dyn Bus>, BindError> {
+    let nats = match &settings.bus {
+        BusKind::Local => return Ok(Arc::new(LocalBus::default())),
+        BusKind::Nats(nats) => nats,
+    };
+    let table = match &settings.store {
+        StoreKind::DynamoDb { table } => table,
+        StoreKind::Memory | StoreKind::Embedded => "rooms",
+    };
+    let url = settings.node_url.as_ref().map(ToString::to_string);
+    Ok(Arc::new(NatsBus::new(nats, &format!("halyard.{table}"), url)?))
+}
+
+#[cfg(not(feature = "nats"))]
+fn bus(settings: &Settings) -> Result<Arc<dyn Bus>, BindError> {
+    match &settings.bus {
+        BusKind::Local => Ok(Arc::new(LocalBus::default())),
+        BusKind::Nats(_) => Err(not_built("bus = \"nats://…\"", "nats")),
+    }
+}
+
+/// Several servers need one store and one word for who somebody is.
+fn refuse_what_cannot_be_shared(settings: &Settings) -> Result<(), BindError> {
+    if let BusKind::Local = settings.bus {
+        return Ok(());
+    }
+    if !matches!(settings.store, StoreKind::DynamoDb { .. }) {
+        return Err(BindError::Settings(format!(
+            "bus = \"nats://…\" needs a store that several servers share, and store is {}; set \
+             store = \"dynamodb\", or bus = \"local\" for one server by itself",
+            settings.store
+        )));
+    }
+    if settings.identity == IdentityKind::Embedded && settings.identity_key.is_none() {
+        return Err(BindError::Settings(
+            "bus = \"nats://…\" with identity = \"embedded\" needs identity_key: a signing key that \
+             every server reads, or one does not believe the identities of another; copy the \
+             identity-key.p8 that a server made in its data_dir to all of them (mode 600) and name \
+             it, or set identity = \"cognito\""
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// A setting that this program was built without.
+#[cfg(not(all(feature = "aws", feature = "nats")))]
 fn not_built(setting: &str, feature: &str) -> BindError {
     BindError::Settings(format!(
         "{setting} needs a program that was built with --features {feature}; the published images \
          are"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::settings::NatsSettings;
+
+    fn shared() -> Settings {
+        let servers = vec!["nats://127.0.0.1:1".to_owned()];
+        let bus = BusKind::Nats(NatsSettings { servers, credentials: None, token: None });
+        Settings { bus, ..Settings::default() }
+    }
+
+    fn refused(settings: Settings) -> String {
+        open(settings).map(|_| ()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn several_servers_without_a_store_or_a_key_in_common_do_not_start() {
+        let message = refused(shared());
+        assert!(message.contains("store is memory; set store = \"dynamodb\""), "{message}");
+        let store = StoreKind::DynamoDb { table: "rooms".to_owned() };
+        let message = refused(Settings { store: store.clone(), ..shared() });
+        assert!(message.contains("needs identity_key"), "{message}");
+        let key = Some(PathBuf::from("/nowhere/key.p8"));
+        let message = refused(Settings { store, identity_key: key, ..shared() });
+        assert!(message.contains("/nowhere/key.p8"), "{message}");
+    }
 }

@@ -84,6 +84,7 @@ impl Cluster {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn me(&self) -> NodeId {
         self.me
     }

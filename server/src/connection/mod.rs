@@ -12,7 +12,7 @@ mod socket;
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use halyard_protocol::signal::{CloseCode, ErrorCode, Grant};
+use halyard_protocol::signal::{CloseCode, ErrorCode, Grant, ServerMessage};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
@@ -28,9 +28,11 @@ use self::{
 };
 use crate::{
     broker::Broker,
-    rooms::{Batch, Outbox, Refusal, Said, Seat, Text, say_draining, unregistered},
+    rooms::{Batch, Mailbox, Outbox, Refusal, Said, Seat, Text, unregistered},
 };
 
+/// What a broker that goes away owes must be written by then, or it goes where the peer goes.
+const LAST_WRITE_WITHIN: Duration = Duration::from_secs(1);
 /// How long a goodbye may take: the peer should read what is left, and the close frame after it.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 /// Why a connection ended.
@@ -132,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
                 () = &mut stopped, if !draining => {
                     draining = true;
-                    say_draining(&self.outbox);
+                    self.say_draining();
                 }
                 heard = self.socket.next() => {
                     self.heard = Instant::now();
@@ -165,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     tick.as_mut().reset(next_ping);
                 }
             }
-            if let Err(end) = self.write_owed().await {
+            let within = if draining { LAST_WRITE_WITHIN } else { timing.write_within };
+            if let Err(end) = self.write_owed(within).await {
                 return end;
             }
             if std::mem::take(&mut joined) {
@@ -174,10 +177,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Some(code) = self.outbox.closing() {
                 return End::Closed(code);
             }
+            if draining {
+                return End::Closed(CloseCode::GoingAway);
+            }
             if self.socket.had_its_turn() {
                 yield_now().await;
             }
         }
+    }
+
+    /// Tells the peer that the broker is going away, and where to go. Its outbox stays open until
+    /// its place is kept for it: nothing that is said meanwhile is turned away.
+    fn say_draining(&self) {
+        let reconnect_to = self.broker.hall.bus().refuge().and_then(|(_, url)| url);
+        let text = ServerMessage::Draining { reconnect_to }.to_json();
+        // Whether or not it fits, the close code says the same.
+        let _ = self.outbox.put(Text::from(text), false);
     }
 
     async fn heard(&mut self, heard: Result<Heard, Ended>) -> Result<(), End> {
@@ -306,12 +321,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes everything that waits, as one batch. What could not be written is put back for the
     /// peer's return.
-    async fn write_owed(&mut self) -> Result<(), End> {
+    async fn write_owed(&mut self, within: Duration) -> Result<(), End> {
         self.outbox.take(&mut self.batch);
         if self.batch.is_empty() {
             return Ok(());
         }
-        if let Err(end) = self.write_batch().await {
+        if let Err(end) = self.write_batch(within).await {
             self.outbox.put_back(&mut self.batch);
             return Err(end);
         }
@@ -324,8 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    async fn write_batch(&mut self) -> Result<(), End> {
-        let within = self.broker.settings.timing.write_within;
+    async fn write_batch(&mut self, within: Duration) -> Result<(), End> {
         let (socket, outbox) = (&mut self.socket, &self.outbox);
         let mut texts = self.batch.texts();
         let write = socket.write(|out| match texts.next() {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::{
     broker::Broker,
     identity::{Subject, VerifyError},
-    rooms::{Join, NotIn, Outbox, Refusal, Seat, SessionId},
+    rooms::{Join, NotIn, Opened, Outbox, Refusal, Seat, SessionId},
     secret::{TokenHash, new_token},
     store::{Found, RoomRecord, StoreError},
     time::Now,
@@ -107,6 +107,7 @@ pub(super) async fn register(
         }
         join.access = access(&record, &join.identity, join.token.as_ref())?;
         join.grant = grant(&record, join.access, &join.identity);
+        let _open = others(broker, &record, &join).await?;
         match broker.hall.join(&record, join, outbox, now, as_of) {
             Ok(seat) => return Ok(seat),
             Err(NotIn::Refused(refusal)) => return Err(refusal),
@@ -114,6 +115,21 @@ pub(super) async fn register(
         }
     }
     Err(unavailable(RETRY_AFTER))
+}
+
+/// Finds out who is in the room on other servers, and brings a place that this peer has there here.
+async fn others(
+    broker: &Broker,
+    record: &RoomRecord,
+    join: &Join,
+) -> Result<Option<Opened>, Refusal> {
+    if !broker.hall.bus().is_shared() {
+        return Ok(None);
+    }
+    let open = broker.hall.open(&record.id, record.expires_at).await?;
+    let resume = join.resume.as_ref().map(TokenHash::of);
+    open.claim(&join.peer, &join.identity, resume).await;
+    Ok(Some(open))
 }
 
 fn unavailable(retry_after: Duration) -> Refusal {
@@ -191,7 +207,7 @@ mod tests {
         store.asked().await;
         let new = TokenHash::of(&new_token());
         store.rooms.rotate(&id, Access::Viewer, new, now.unix()).await.expect("rotated");
-        broker.hall.revoke_access(&id, Access::Viewer);
+        broker.hall.revoke(&id, crate::rooms::Whom::Access(Access::Viewer));
         store.answer(2);
         let refused = registering.await.expect("no panic").map(|_| ()).expect_err("revoked");
         assert_eq!(refused.code(), ErrorCode::InvalidToken);

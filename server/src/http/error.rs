@@ -99,6 +99,7 @@ impl From<RoomError> for RestError {
             RoomError::Expired => Self::new(StatusCode::GONE, "ROOM_EXPIRED", message),
             RoomError::NotOwner => Self::forbidden(message),
             RoomError::Ttl { .. } | RoomError::Name | RoomError::Role => Self::invalid(message),
+            RoomError::Refused(_) => Self::unavailable(None).saying(message),
             RoomError::Store(StoreError::TooMany { .. }) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "LIMIT_EXCEEDED", message)
             }

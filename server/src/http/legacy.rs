@@ -2,7 +2,7 @@
 //! the caller must be the peer itself or own the room.
 
 use axum::{Json, extract::State};
-use halyard_protocol::ids::RoomId;
+use halyard_protocol::ids::{PeerId, RoomId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -20,6 +20,9 @@ use crate::{
     store::{Found, StoreError},
     time::Now,
 };
+
+/// What the original answers when nobody of that name is in a room.
+const NOT_THERE: &str = "peer deleted from Cognito (already removed from room)";
 
 /// Whom.
 #[derive(Deserialize, ToSchema)]
@@ -55,11 +58,14 @@ pub(super) async fn delete_peer(
     Body(wish): Body<DeletePeer>,
 ) -> Result<Json<Value>, RestError> {
     let peer = wish.peer_id.ok_or_else(|| RestError::invalid("peer_id is missing"))?;
+    // A name that cannot be one is nobody's.
+    let Ok(peer) = PeerId::new(peer) else { return Ok(status(NOT_THERE)) };
     let mut somebody_elses = false;
     let mut removed = false;
-    for (room, identity) in app.broker.hall.rooms_with(&peer) {
+    for (room, identity) in app.broker.hall.rooms_with(peer.as_str()).await {
         if identity == caller || owns(&app, &room, &caller).await? {
-            removed |= app.broker.hall.remove(&room, &peer);
+            app.broker.hall.remove(&room, &peer);
+            removed = true;
         } else {
             somebody_elses = true;
         }
@@ -70,7 +76,7 @@ pub(super) async fn delete_peer(
         (false, true) => Err(RestError::forbidden(
             "Only the peer itself or the room's owner may do this; send their id_token",
         )),
-        (false, false) => Ok(status("peer deleted from Cognito (already removed from room)")),
+        (false, false) => Ok(status(NOT_THERE)),
     }
 }
 
@@ -98,7 +104,7 @@ pub(super) async fn delete_peers_and_room(
     let rooms: Vec<RoomId> = match (wish.room_id, wish.peer_id) {
         (Some(room), _) => RoomId::new(room).into_iter().collect(),
         (None, Some(peer)) => {
-            let rooms = app.broker.hall.rooms_with(&peer);
+            let rooms = app.broker.hall.rooms_with(&peer).await;
             if rooms.is_empty() {
                 return Ok(status("peer not found"));
             }

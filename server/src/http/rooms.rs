@@ -123,7 +123,7 @@ pub(super) async fn show(
 ) -> Result<Json<Value>, RestError> {
     let room = app.broker.owned_room(&id, &owner, Now::read()).await?;
     let mut shown = shown(&room);
-    shown["peers"] = json!(app.broker.hall.peers(&room.id));
+    shown["peers"] = json!(app.broker.peers(&room).await?);
     Ok(Json(shown))
 }
 

@@ -75,8 +75,15 @@ pub fn load_or_create(data_dir: &Path) -> Result<Vec<u8>, KeyFileError> {
             Err(error) => return Err(failed(error.error)),
         }
     }
-    refuse_if_others_may_read(&path)?;
-    let key = fs::read(&path).map_err(failed)?;
+    load(&path)
+}
+
+/// The key in this file as PKCS#8, which several brokers may share. None is made when there is none:
+/// each would make its own.
+pub fn load(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    refuse_if_others_may_read(path)?;
+    let path = path.to_owned();
+    let key = fs::read(&path).map_err(|source| KeyFileError::Io { path: path.clone(), source })?;
     EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key)
         .map_err(|_| KeyFileError::Damaged { path })?;
     Ok(key)

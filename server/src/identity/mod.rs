@@ -20,7 +20,7 @@ pub use self::cognito::{CognitoError, CognitoIdentity, PoolError};
 pub use self::{
     embedded::EmbeddedIdentity,
     journal::{Journal, JournalError, MemoryJournal},
-    key_file::{KeyFileError, load_or_create},
+    key_file::{KeyFileError, load, load_or_create},
 };
 use crate::time::Now;
 

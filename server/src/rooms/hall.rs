@@ -14,13 +14,18 @@ use std::{
 };
 
 use halyard_protocol::{
-    access::Access,
     ids::{PeerId, RoomId},
-    signal::{CloseCode, PeerInfo, ServerMessage},
+    signal::PeerInfo,
 };
 
-use super::{Departures, Join, Mailbox, Outbox, Refusal, Room, RoomLimits, Said, SessionId, Text};
+use tokio::sync::Notify;
+
+use super::{
+    Departures, Join, Outbox, Refusal, Room, RoomLimits, Said, SessionId, Whom, others::Others,
+    words::Order,
+};
 use crate::{
+    bus::{Bus, LocalBus},
     limits::{Limit, TooOften},
     metrics::{Census, PeerKind},
     store::RoomRecord,
@@ -34,17 +39,29 @@ const FULL_RETRY_AFTER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct LiveRoom {
     inside: Mutex<Inside>,
+    /// Another server said something of it.
+    pub(super) changed: Notify,
+    /// When the other servers were asked who is in it.
+    pub(super) opened_at: Instant,
 }
 
 #[derive(Debug)]
-struct Inside {
-    room: Room<Arc<Outbox>>,
+pub(super) struct Inside {
+    pub(super) room: Room<Arc<Outbox>>,
     /// No longer in the map: whoever still holds it must look again.
-    retired: bool,
+    pub(super) retired: bool,
+    /// Somebody is about to come in, or looks into it.
+    pub(super) kept_open: usize,
+}
+
+impl Inside {
+    pub(super) fn is_of_no_use(&self) -> bool {
+        self.kept_open == 0 && self.room.is_empty()
+    }
 }
 
 impl LiveRoom {
-    fn lock(&self) -> MutexGuard<'_, Inside> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
         // A panic in a room is a bug that ends one call. The room's parts are whole between
         // statements, and one bad message must not close the room to everybody.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
@@ -59,6 +76,9 @@ pub struct Hall {
     departures: Option<Arc<Departures>>,
     /// How often rights were taken back or a room ended.
     withdrawals: AtomicU64,
+    pub(super) bus: Arc<dyn Bus>,
+    /// What is known of other servers.
+    pub(super) others: Others,
 }
 
 /// Why somebody was not let in.
@@ -86,13 +106,22 @@ pub struct Seat {
 impl Hall {
     /// An empty hall.
     pub fn new(limits: RoomLimits) -> Arc<Self> {
-        Self::watched_by(limits, None)
+        Self::with(limits, None, Arc::new(LocalBus::default()))
     }
 
-    /// An empty hall that lets `departures` know who is here.
-    pub fn watched_by(limits: RoomLimits, departures: Option<Arc<Departures>>) -> Arc<Self> {
+    /// An empty hall that lets `departures` know who is here, and shares its rooms over `bus`.
+    pub fn with(
+        limits: RoomLimits,
+        departures: Option<Arc<Departures>>,
+        bus: Arc<dyn Bus>,
+    ) -> Arc<Self> {
         let (rooms, withdrawals) = (Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { rooms, limits, departures, withdrawals })
+        Arc::new(Self { rooms, limits, departures, withdrawals, bus, others: Others::default() })
+    }
+
+    /// The other servers of these rooms.
+    pub fn bus(&self) -> &Arc<dyn Bus> {
+        &self.bus
     }
 
     /// Who left for good, where somebody wanted to know.
@@ -100,29 +129,50 @@ impl Hall {
         self.departures.as_deref()
     }
 
-    fn rooms(&self) -> MutexGuard<'_, HashMap<RoomId, Arc<LiveRoom>>> {
+    pub(super) fn rooms(&self) -> MutexGuard<'_, HashMap<RoomId, Arc<LiveRoom>>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, id: &RoomId) -> Option<Arc<LiveRoom>> {
+    /// Every room, one at a time.
+    pub(super) fn each_room(&self, mut work: impl FnMut(&RoomId, &LiveRoom)) {
+        let rooms: Vec<_> = self.rooms().iter().map(|(i, r)| (i.clone(), Arc::clone(r))).collect();
+        for (id, room) in rooms {
+            work(&id, &room);
+        }
+    }
+
+    pub(super) fn find(&self, id: &RoomId) -> Option<Arc<LiveRoom>> {
         self.rooms().get(id).cloned()
     }
 
-    /// The room of this record, opened if nobody is in it and the hall has room.
-    fn live(&self, record: &RoomRecord) -> Result<Arc<LiveRoom>, Refusal> {
+    /// The room, opened if nobody is in it and the hall has room.
+    pub(super) fn live(&self, id: &RoomId, expires_at: u64) -> Result<Arc<LiveRoom>, Refusal> {
         let mut rooms = self.rooms();
         let most = self.limits.max_rooms;
-        if rooms.len() >= most && !rooms.contains_key(&record.id) {
+        if rooms.len() >= most && !rooms.contains_key(id) {
             return Err(Refusal::too_often(&TooOften {
                 limit: Limit::Rooms,
                 retry_after: FULL_RETRY_AFTER,
             }));
         }
-        Ok(Arc::clone(rooms.entry(record.id.clone()).or_insert_with(|| {
-            let room = Room::new(record.id.clone(), record.expires_at, self.limits)
-                .watched_by(self.departures.clone());
-            Arc::new(LiveRoom { inside: Mutex::new(Inside { room, retired: false }) })
-        })))
+        Ok(Arc::clone(rooms.entry(id.clone()).or_insert_with(|| self.open_new(id, expires_at))))
+    }
+
+    /// A room that nobody was in here. Before anybody is, the other servers are asked who is there.
+    fn open_new(&self, id: &RoomId, expires_at: u64) -> Arc<LiveRoom> {
+        let room = Room::new(id.clone(), expires_at, self.limits)
+            .watched_by(self.departures.clone())
+            .on(self.bus.node());
+        let mut inside = Inside { room, retired: false, kept_open: 0 };
+        if self.bus.is_shared() {
+            inside.room.ask(self.bus.nodes());
+            self.flush(id, &mut inside);
+        }
+        Arc::new(LiveRoom {
+            inside: Mutex::new(inside),
+            changed: Notify::new(),
+            opened_at: Instant::now(),
+        })
     }
 
     /// How often rights were taken back or a room ended until now. Read it before a record is
@@ -143,7 +193,7 @@ impl Hall {
     ) -> Result<Seat, NotIn> {
         let peer = join.peer.clone();
         loop {
-            let room = self.live(record).map_err(NotIn::Refused)?;
+            let room = self.live(&record.id, record.expires_at).map_err(NotIn::Refused)?;
             let mut inside = room.lock();
             if inside.retired {
                 continue;
@@ -165,6 +215,7 @@ impl Hall {
                 }
                 session
             });
+            self.flush(&record.id, &mut inside);
             drop(inside);
             return match joined {
                 Ok(session) => Ok(Seat {
@@ -183,15 +234,34 @@ impl Hall {
         }
     }
 
-    fn retire_if_empty(&self, id: &RoomId) {
+    pub(super) fn retire_if_empty(&self, id: &RoomId) {
         let mut rooms = self.rooms();
         let Some(room) = rooms.get(id) else { return };
         let mut inside = room.lock();
-        if inside.room.is_empty() {
+        if inside.is_of_no_use() {
             inside.retired = true;
+            self.release(id, &mut inside);
             drop(inside);
             rooms.remove(id);
         }
+    }
+
+    /// Does something in a room that is open here, and tells the other servers what follows.
+    pub(super) fn in_room<T>(
+        &self,
+        id: &RoomId,
+        work: impl FnOnce(&mut Room<Arc<Outbox>>) -> T,
+    ) -> Option<T> {
+        let room = self.find(id)?;
+        let mut inside = room.lock();
+        let done = work(&mut inside.room);
+        self.flush(id, &mut inside);
+        let over = inside.is_of_no_use();
+        drop(inside);
+        if over {
+            self.retire_if_empty(id);
+        }
+        Some(done)
     }
 
     /// Everybody in a room.
@@ -216,78 +286,86 @@ impl Hall {
         self.find(id)?.lock().room.identity_of(peer.as_str()).cloned()
     }
 
-    /// The rooms in which somebody goes by this name, with who that is.
-    pub fn rooms_with(&self, peer: &str) -> Vec<(RoomId, crate::identity::Subject)> {
-        let rooms: Vec<_> = self.rooms().iter().map(|(i, r)| (i.clone(), Arc::clone(r))).collect();
-        rooms
-            .into_iter()
-            .filter_map(|(id, room)| Some((id, room.lock().room.identity_of(peer)?.clone())))
-            .collect()
-    }
-
-    /// A room ends at another time.
+    /// A room ends at another time, on every server.
     pub fn set_expiry(&self, id: &RoomId, expires_at: u64) {
-        if let Some(room) = self.find(id) {
-            room.lock().room.set_expiry(expires_at);
-        }
+        self.order(id, Order::Expiry { at: expires_at });
     }
 
-    /// Ends the sessions of whoever goes by this name and keeps that identity out.
-    pub fn revoke_peer(&self, id: &RoomId, peer: &PeerId) -> Vec<PeerId> {
-        let Some(room) = self.find(id) else { return Vec::new() };
-        let revoked = room.lock().room.revoke_peer(peer);
-        self.retire_if_empty(id);
-        revoked
+    /// Ends the sessions of these peers, on every server. Says who they are; a room that is not
+    /// [open](Self::open) here does not know those on other servers.
+    pub fn revoke(&self, id: &RoomId, whom: Whom) -> Vec<PeerId> {
+        self.order(id, Order::Revoke { whom })
     }
 
-    /// Ends the sessions of everybody who has exactly these rights.
-    pub fn revoke_access(&self, id: &RoomId, access: Access) -> Vec<PeerId> {
-        self.withdrawals.fetch_add(1, Ordering::SeqCst);
-        let Some(room) = self.find(id) else { return Vec::new() };
-        let revoked = room.lock().room.revoke(|_, theirs| theirs == access);
-        self.retire_if_empty(id);
-        revoked
+    /// Removes one peer from a room with a goodbye, wherever it is.
+    pub fn remove(&self, id: &RoomId, peer: &PeerId) {
+        self.order(id, Order::Remove { peer: peer.clone() });
     }
 
-    /// Removes one peer from a room with a goodbye.
-    pub fn remove(&self, id: &RoomId, peer: &str) -> bool {
-        let Some(room) = self.find(id) else { return false };
-        let removed = room.lock().room.remove(peer);
-        self.retire_if_empty(id);
-        removed
-    }
-
-    /// Ends a room for everybody in it: it was deleted.
+    /// Ends a room for everybody in it, on every server: it was deleted.
     pub fn close(&self, id: &RoomId) {
-        self.end(id, "deleted");
+        self.order(id, Order::Close);
     }
 
-    fn end(&self, id: &RoomId, reason: &str) {
+    /// Carries out what an owner wants for the members on this server.
+    pub(super) fn carry_out(&self, id: &RoomId, order: &Order) -> Vec<PeerId> {
+        match order {
+            Order::Close => self.end(id, "deleted"),
+            Order::Expiry { at } => {
+                self.in_room(id, |room| room.set_expiry(*at));
+            }
+            Order::Revoke { whom } => {
+                // Counted before the room is looked at: see join().
+                self.withdrawals.fetch_add(1, Ordering::SeqCst);
+                return self.in_room(id, |room| room.revoke(whom)).unwrap_or_default();
+            }
+            Order::Remove { peer } => {
+                self.in_room(id, |room| room.remove(peer.as_str()));
+            }
+        }
+        Vec::new()
+    }
+
+    /// Ends a room for everybody in it on this server. `reason` is `deleted` or `expired`.
+    pub fn end(&self, id: &RoomId, reason: &str) {
         self.withdrawals.fetch_add(1, Ordering::SeqCst);
         let Some(room) = self.rooms().remove(id) else { return };
         let mut inside = room.lock();
         inside.retired = true;
+        self.release(id, &mut inside);
         inside.room.close(reason);
     }
 
-    /// Lets time pass: gives up places that nobody came back to and ends rooms whose time is over.
-    pub fn tick(&self, now: Now) {
-        let rooms: Vec<_> = self.rooms().iter().map(|(i, r)| (i.clone(), Arc::clone(r))).collect();
-        for (id, room) in rooms {
+    /// Ends the sessions of members of this server that the room's record no longer lets in.
+    pub fn check(&self, record: &RoomRecord) {
+        self.withdrawals.fetch_add(1, Ordering::SeqCst);
+        self.in_room(&record.id, |room| room.check(record));
+    }
+
+    /// Lets time pass: gives up places that nobody came back to. Says which rooms are over, as far
+    /// as this server knows.
+    pub fn tick(&self, now: Now) -> Vec<RoomId> {
+        let mut over = Vec::new();
+        self.each_room(|id, room| {
             let mut inside = room.lock();
             if inside.room.is_expired(now.unix()) {
-                drop(inside);
-                tracing::info!(room = %id, "a room's time is over");
-                self.end(&id, "expired");
-                continue;
+                over.push(id.clone());
             }
             inside.room.tick(now.steady);
-            let empty = inside.room.is_empty();
+            self.flush(id, &mut inside);
+            let empty = inside.is_of_no_use();
             drop(inside);
+            room.changed.notify_waiters();
             if empty {
-                self.retire_if_empty(&id);
+                self.retire_if_empty(id);
             }
-        }
+        });
+        over
+    }
+
+    /// The rooms that are open here.
+    pub fn rooms_here(&self) -> Vec<RoomId> {
+        self.rooms().keys().cloned().collect()
     }
 }
 
@@ -314,13 +392,19 @@ impl Seat {
 
     /// Says something in the room.
     pub fn say(&self, said: Said) -> Result<(), Refusal> {
-        self.room.lock().room.said(&self.peer, self.session, said)
+        let mut inside = self.room.lock();
+        let answer = inside.room.said(&self.peer, self.session, said);
+        self.hall.flush(&self.id, &mut inside);
+        answer
     }
 
     /// Leaves for good.
     pub fn leave(mut self) {
         self.given_up = true;
-        self.room.lock().room.left(&self.peer, self.session);
+        let mut inside = self.room.lock();
+        inside.room.left(&self.peer, self.session);
+        self.hall.flush(&self.id, &mut inside);
+        drop(inside);
         self.hall.retire_if_empty(&self.id);
     }
 
@@ -342,12 +426,4 @@ impl Drop for Seat {
             self.room.lock().room.lost(&self.peer, self.session, Instant::now());
         }
     }
-}
-
-/// Tells a socket that the broker is going away.
-pub(crate) fn say_draining(outbox: &Arc<Outbox>) {
-    let text = ServerMessage::Draining { reconnect_to: None }.to_json();
-    // Whether or not it fits, the close code says the same.
-    let _ = outbox.put(Text::from(text), false);
-    outbox.close(CloseCode::GoingAway);
 }

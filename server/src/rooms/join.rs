@@ -12,6 +12,7 @@ use super::{
     Mailbox, Refusal, SessionId, Text,
     member::{Member, Place},
     room::Room,
+    words::Word,
 };
 use crate::{identity::Subject, limits::Limit, secret::TokenHash, time::Now};
 
@@ -61,9 +62,6 @@ impl<M: Mailbox> Room<M> {
         mailbox: M,
         now: Now,
     ) -> Result<(SessionId, Vec<Text>), Refusal> {
-        if self.banned.contains(&join.identity) {
-            return Err(Refusal::new(ErrorCode::Forbidden, "Access to this room was revoked"));
-        }
         if join.role == PeerRole::Worker && !join.access.may_operate() {
             return Err(Refusal::new(
                 ErrorCode::Forbidden,
@@ -87,7 +85,11 @@ impl<M: Mailbox> Room<M> {
                     }
                     .to_json(),
                 )),
-                _ => self.admin = Some(join.peer.clone()),
+                Some(_) => {}
+                None => {
+                    self.admin = Some(join.peer.clone());
+                    self.tell_holders(|room| room.entry_of(&join.peer).map(Word::Changed));
+                }
             }
         }
         first.push(self.welcome(join, resumed));
@@ -100,14 +102,12 @@ impl<M: Mailbox> Room<M> {
     fn is_back(&self, join: &Join) -> Result<bool, Refusal> {
         let Some(there) = self.members.get(&join.peer) else { return Ok(false) };
         if there.identity != join.identity {
-            let peer = &join.peer;
-            return Err(Refusal::new(
-                ErrorCode::PeerIdTaken,
-                format!("The peer id {peer} is in use by somebody else; choose another"),
-            ));
+            return Err(Refusal::name_taken(&join.peer));
         }
         Ok(join.again != Some(there.session)
-            && join.resume.as_ref().is_some_and(|token| there.resume.opens(token)))
+            && join.resume.as_ref().is_some_and(|token| {
+                there.is_mine() && there.resume.is_some_and(|proof| proof.opens(token))
+            }))
     }
 
     /// An old place taken up again, with what was not read there. Nobody else notices, and what
@@ -116,9 +116,11 @@ impl<M: Mailbox> Room<M> {
         let session = self.next_session();
         let Some(member) = self.members.get_mut(&join.peer) else { return (session, Vec::new()) };
         member.session = session;
-        member.resume = TokenHash::of(&join.next_resume);
+        member.resume = Some(TokenHash::of(&join.next_resume));
         let kept = match std::mem::replace(&mut member.place, Place::Here(mailbox)) {
             Place::Away { kept, .. } => kept.into_messages(),
+            Place::Arriving(arriving) => arriving.kept.followed_by(arriving.later).into_messages(),
+            Place::Elsewhere(_) => Vec::new(),
             Place::Here(old) => {
                 let unread = old.unread();
                 old.close(CloseCode::Replaced);
@@ -134,6 +136,7 @@ impl<M: Mailbox> Room<M> {
             }
             let info = member.info(&join.peer);
             self.broadcast(&ServerMessage::PeerJoined(info), &join.peer);
+            self.tell_holders(|room| room.entry_of(&join.peer).map(Word::Joined));
         }
         tracing::debug!(room = %self.id, peer = %join.peer, kept = kept.len(), "a peer is back");
         (session, kept)
@@ -146,15 +149,18 @@ impl<M: Mailbox> Room<M> {
         let presence = self.presence_of(&join.identity);
         let same_socket =
             self.members.get(&join.peer).filter(|there| join.again == Some(there.session));
-        let (session, connected_at) = if let Some(there) = same_socket {
-            (there.session, there.connected_at)
+        let (session, connected_at, stamp) = if let Some(there) = same_socket {
+            (there.session, there.connected_at, there.stamp)
         } else {
+            // Later than the stay that it ends, whatever the clocks of two servers say.
+            let before = self.members.get(&join.peer).map_or(0, |there| there.stamp + 1);
+            let stamp = u64::try_from(now.wall.as_millis()).unwrap_or(u64::MAX).max(before);
             if let Some(old) = self.take_out(&join.peer, None)
                 && let Some(mailbox) = old.mailbox()
             {
                 mailbox.close(CloseCode::Replaced);
             }
-            (self.next_session(), now.wall.as_secs_f64())
+            (self.next_session(), now.wall.as_secs_f64(), stamp)
         };
         let member = Member {
             identity: join.identity.clone(),
@@ -164,14 +170,16 @@ impl<M: Mailbox> Room<M> {
             metadata: join.metadata.clone(),
             metadata_bytes,
             connected_at,
+            stamp,
             session,
-            resume: TokenHash::of(&join.next_resume),
+            resume: Some(TokenHash::of(&join.next_resume)),
             place: Place::Here(mailbox),
-            _presence: presence,
+            presence,
         };
         let info = member.info(&join.peer);
         self.members.insert(join.peer.clone(), member);
         self.broadcast(&ServerMessage::PeerJoined(info), &join.peer);
+        self.tell_holders(|room| room.entry_of(&join.peer).map(Word::Joined));
         Ok(session)
     }
 

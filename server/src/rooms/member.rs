@@ -1,6 +1,9 @@
 //! One peer of a room, as the room knows it.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Instant,
+};
 
 use halyard_protocol::{
     access::{Access, PeerRole},
@@ -10,12 +13,17 @@ use halyard_protocol::{
 };
 
 use super::{Mailbox, NotTaken, Presence, Text};
-use crate::{identity::Subject, secret::TokenHash};
+use crate::{bus::NodeId, identity::Subject, secret::TokenHash};
 
 /// One stay of a peer on one socket. A peer that comes again on another socket has another one, so
 /// the old socket's end is not mistaken for its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub(super) u64);
+
+impl SessionId {
+    /// Of nobody who is here: sessions count up from 1.
+    pub(super) const NONE: Self = Self(0);
+}
 
 /// Where a member's messages go.
 #[derive(Debug)]
@@ -24,6 +32,26 @@ pub(super) enum Place<M> {
     Here(M),
     /// Its socket dropped: they are kept for its return.
     Away { since: Instant, kept: Kept },
+    /// Its place is being handed over from another server.
+    Arriving(Box<Arriving>),
+    /// It is on another server.
+    Elsewhere(NodeId),
+}
+
+/// A place that another server handed over, until everything sent to it there has come.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    /// By way of this server comes what was sent before.
+    pub(super) via: NodeId,
+    pub(super) kept: Kept,
+    /// What came straight, and belongs behind it.
+    pub(super) later: Kept,
+    /// Whose fences have not come.
+    pub(super) waiting: BTreeSet<NodeId>,
+    /// Since when the peer has been away.
+    pub(super) since: Instant,
+    /// When the place was handed over.
+    pub(super) began: Instant,
 }
 
 /// Messages kept for a peer that is away. Bounded.
@@ -50,6 +78,12 @@ impl Kept {
         Self { bytes: unread.iter().map(|text| text.len()).sum(), messages: unread.into() }
     }
 
+    pub(super) fn followed_by(mut self, later: Self) -> Self {
+        self.bytes += later.bytes;
+        self.messages.extend(later.messages);
+        self
+    }
+
     pub(super) fn into_messages(self) -> Vec<Text> {
         self.messages.into()
     }
@@ -69,10 +103,13 @@ pub(super) struct Member<M> {
     /// Seconds since 1970.
     pub(super) connected_at: f64,
     pub(super) session: SessionId,
-    pub(super) resume: TokenHash,
+    /// Orders stays under one name; milliseconds since 1970 where nothing else is known.
+    pub(super) stamp: u64,
+    /// Takes up the place again. Another server's member proves itself there.
+    pub(super) resume: Option<TokenHash>,
     pub(super) place: Place<M>,
     /// Dropped with the member, which is how others learn that it left.
-    pub(super) _presence: Presence,
+    pub(super) presence: Presence,
 }
 
 impl<M: Mailbox> Member<M> {
@@ -92,21 +129,45 @@ impl<M: Mailbox> Member<M> {
         match &mut self.place {
             Place::Here(mailbox) => mailbox.put(text, true),
             Place::Away { kept, .. } => kept.keep(text),
+            Place::Arriving(arriving) => arriving.later.keep(text),
+            // The room sends it there.
+            Place::Elsewhere(_) => Err(NotTaken::Closed),
         }
+    }
+
+    /// The same, from a peer on another server.
+    pub(super) fn send_from(&mut self, node: NodeId, text: Text) -> Result<(), NotTaken> {
+        match &mut self.place {
+            Place::Arriving(arriving) if arriving.via == node => arriving.kept.keep(text),
+            _ => self.send(text),
+        }
+    }
+
+    /// The server that it is on, if that is another one.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        match self.place {
+            Place::Elsewhere(node) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// Whether this server is the authority for it.
+    pub(super) fn is_mine(&self) -> bool {
+        self.node().is_none()
     }
 
     /// Something about the room: who is away is told the whole state when it comes back.
     pub(super) fn tell(&self, text: &Text) -> Result<(), NotTaken> {
         match &self.place {
             Place::Here(mailbox) => mailbox.put(text.clone(), false),
-            Place::Away { .. } => Ok(()),
+            Place::Away { .. } | Place::Arriving(_) | Place::Elsewhere(_) => Ok(()),
         }
     }
 
     pub(super) fn mailbox(&self) -> Option<&M> {
         match &self.place {
             Place::Here(mailbox) => Some(mailbox),
-            Place::Away { .. } => None,
+            Place::Away { .. } | Place::Arriving(_) | Place::Elsewhere(_) => None,
         }
     }
 }

@@ -10,27 +10,33 @@
 //!   task per room would double.
 
 mod departures;
+mod elsewhere;
 mod hall;
 mod join;
 mod member;
+mod moving;
+mod others;
 mod outbox;
 mod refusal;
 mod room;
 mod said;
 #[cfg(test)]
 mod tests;
+mod words;
 
+pub(crate) use self::refusal::echo;
 pub use self::{
     departures::{Departures, Presence},
     hall::{Hall, LiveRoom, NotIn, Seat},
     join::Join,
     member::SessionId,
+    others::Opened,
     outbox::{Batch, Mailbox, NotTaken, Outbox, RELAY_SAMPLE},
     refusal::Refusal,
     room::{Room, RoomLimits},
     said::{Said, unregistered},
+    words::Whom,
 };
-pub(crate) use self::{hall::say_draining, refusal::echo};
 
 /// A frame's text. Cloning it copies no bytes.
 pub type Text = tokio_tungstenite::tungstenite::Utf8Bytes;

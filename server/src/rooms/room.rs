@@ -4,10 +4,14 @@
 //! is addressed to a member is delivered, kept, or answered with a refusal that names it; who is
 //! too slow is cut off before anybody waits for it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+    time::Instant,
+};
 
 use halyard_protocol::{
-    access::Access,
     ids::{PeerId, RoomId},
     signal::{CloseCode, ErrorCode, Filters, LeftReason, Metadata, PeerInfo, ServerMessage},
 };
@@ -15,14 +19,13 @@ use indexmap::IndexMap;
 
 use super::{
     Departures, Mailbox, NotTaken, Presence, Refusal, SessionId, Text,
+    elsewhere::To,
     member::{Kept, Member, Place},
+    moving::Leaving,
     said::{Relay, Said},
+    words::{Whom, Word},
 };
-use crate::{identity::Subject, metrics::PeerKind};
-
-/// Identities that a room remembers as revoked. A new identity is free, so this keeps out programs
-/// that come back by themselves, not people: those are kept out by a new token.
-const MAX_BANNED: usize = 1024;
+use crate::{bus::NodeId, identity::Subject, metrics::PeerKind, store::RoomRecord};
 
 /// What a room may not exceed.
 #[derive(Debug, Clone, Copy)]
@@ -44,11 +47,22 @@ pub struct Room<M> {
     pub(super) members: IndexMap<PeerId, Member<M>>,
     /// Who coordinates the original's worker mesh.
     pub(super) admin: Option<PeerId>,
-    pub(super) banned: BTreeSet<Subject>,
+    /// This server.
+    pub(super) me: NodeId,
+    /// Other servers with members here, with how often they had told everything.
+    pub(super) holders: BTreeMap<NodeId, u64>,
+    /// Servers that have not said yet whether they have members here.
+    pub(super) unanswered: BTreeSet<NodeId>,
+    /// Peers whose places at other servers are being claimed.
+    pub(super) claims: Vec<PeerId>,
+    /// Members that went on elsewhere, for whom something may still come.
+    pub(super) leaving: Vec<Leaving>,
+    /// What other servers must hear.
+    pub(super) words: Vec<(To, Word)>,
     departures: Option<Arc<Departures>>,
     sessions: u64,
     /// Members whose mailbox was full; they are cut off before the call returns.
-    slow: Vec<PeerId>,
+    pub(super) slow: Vec<PeerId>,
 }
 
 impl<M: Mailbox> Room<M> {
@@ -60,7 +74,12 @@ impl<M: Mailbox> Room<M> {
             limits,
             members: IndexMap::new(),
             admin: None,
-            banned: BTreeSet::new(),
+            me: NodeId::from_number(0),
+            holders: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
+            claims: Vec::new(),
+            leaving: Vec::new(),
+            words: Vec::new(),
             departures: None,
             sessions: 0,
             slow: Vec::new(),
@@ -74,13 +93,20 @@ impl<M: Mailbox> Room<M> {
         self
     }
 
+    /// Says which server this is.
+    #[must_use]
+    pub fn on(mut self, me: NodeId) -> Self {
+        self.me = me;
+        self
+    }
+
     pub(super) fn presence_of(&self, subject: &Subject) -> Presence {
         self.departures.as_ref().map(|watch| watch.arrive(subject)).unwrap_or_default()
     }
 
-    /// Nobody is here, nobody may come back, and nothing needs to be remembered.
+    /// Nobody is on this server, nobody may come back to it, and nothing can come for who left it.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.banned.is_empty()
+        self.leaving.is_empty() && !self.members.values().any(Member::is_mine)
     }
 
     /// Whether its time is over.
@@ -98,9 +124,9 @@ impl<M: Mailbox> Room<M> {
         self.members.iter().map(|(peer, member)| member.info(peer)).collect()
     }
 
-    /// What everybody is counted as.
+    /// What everybody on this server is counted as.
     pub fn kinds(&self) -> impl Iterator<Item = PeerKind> {
-        self.members.values().map(|member| PeerKind {
+        self.members.values().filter(|member| member.is_mine()).map(|member| PeerKind {
             role: member.role,
             here: matches!(member.place, Place::Here(_)),
         })
@@ -116,6 +142,17 @@ impl<M: Mailbox> Room<M> {
         self.members.get(peer).map(|member| &member.identity)
     }
 
+    /// Whether this server is the authority for who goes by this name.
+    pub(super) fn is_mine(&self, peer: &PeerId) -> bool {
+        self.members.get(peer).is_some_and(Member::is_mine)
+    }
+
+    /// Who goes by this name on this server.
+    pub(super) fn mine_of(&self, peer: &str) -> Option<&Subject> {
+        let mine = self.members.get(peer).filter(|member| member.is_mine());
+        mine.map(|member| &member.identity)
+    }
+
     /// Something was said on this session. A refusal is for the speaker.
     pub fn said(&mut self, peer: &PeerId, session: SessionId, said: Said) -> Result<(), Refusal> {
         if self.members.get(peer).is_none_or(|member| member.session != session) {
@@ -123,7 +160,7 @@ impl<M: Mailbox> Room<M> {
             return Ok(());
         }
         let result = match said {
-            Said::Relay(relay) => self.relay(&relay),
+            Said::Relay(relay) => self.relay(peer, &relay),
             Said::Discover(filters) => {
                 self.discover(peer, &filters);
                 Ok(())
@@ -166,7 +203,7 @@ impl<M: Mailbox> Room<M> {
             .members
             .iter()
             .filter(|(_, member)| match member.place {
-                Place::Here(_) => false,
+                Place::Here(_) | Place::Arriving(_) | Place::Elsewhere(_) => false,
                 Place::Away { since, .. } => now.saturating_duration_since(since) >= window,
             })
             .map(|(peer, _)| peer.clone())
@@ -174,39 +211,39 @@ impl<M: Mailbox> Room<M> {
         for peer in over {
             self.take_out(&peer, Some(LeftReason::Lost));
         }
+        self.tick_moves(now);
         self.cut_slow();
     }
 
-    /// Ends the sessions of whoever goes by this name, under every name, and keeps the identity out.
-    /// Says which.
-    ///
-    /// Of the owner only the named session ends: an owner that is kept out could not undo it.
-    pub fn revoke_peer(&mut self, peer: &PeerId) -> Vec<PeerId> {
-        let Some(named) = self.members.get(peer) else { return Vec::new() };
-        if named.access == Access::Admin {
-            return self.revoke(|name, _| name == peer);
-        }
-        let identity = named.identity.clone();
-        let names: Vec<PeerId> = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.identity == identity)
-            .map(|(name, _)| name.clone())
-            .collect();
-        self.ban(identity);
-        self.revoke(|name, _| names.contains(name))
+    /// Ends the sessions of these members on this server. Says who they are on all servers.
+    pub fn revoke(&mut self, whom: &Whom) -> Vec<PeerId> {
+        self.end_sessions(|peer, member| match whom {
+            Whom::Peer(name) => peer == name,
+            Whom::Identity(identity) => member.identity == *identity,
+            Whom::Access(access) => member.access == *access,
+        })
     }
 
-    /// Ends the sessions of everybody whom `chosen` says. Says who.
-    pub fn revoke(&mut self, chosen: impl Fn(&PeerId, Access) -> bool) -> Vec<PeerId> {
+    /// Ends the sessions of members of this server that the room's record no longer lets in.
+    pub fn check(&mut self, record: &RoomRecord) -> Vec<PeerId> {
+        self.expires_at = self.expires_at.max(record.expires_at);
+        self.end_sessions(|_, member| {
+            let holds = |grant| crate::rights::holds(record, grant);
+            member.is_mine() && !member.grant.as_ref().is_none_or(holds)
+        })
+    }
+
+    fn end_sessions(&mut self, chosen: impl Fn(&PeerId, &Member<M>) -> bool) -> Vec<PeerId> {
         let revoked: Vec<PeerId> = self
             .members
             .iter()
-            .filter(|(peer, member)| chosen(peer, member.access))
+            .filter(|(peer, member)| chosen(peer, member))
             .map(|(peer, _)| peer.clone())
             .collect();
         for peer in &revoked {
-            if let Some(member) = self.take_out(peer, Some(LeftReason::Revoked))
+            // The others are ended by their own servers.
+            if self.members.get(peer).is_some_and(Member::is_mine)
+                && let Some(member) = self.take_out(peer, Some(LeftReason::Revoked))
                 && let Some(mailbox) = member.mailbox()
             {
                 mailbox.close(CloseCode::Revoked);
@@ -229,18 +266,10 @@ impl<M: Mailbox> Room<M> {
         self.cut_slow();
     }
 
-    /// Keeps an identity out for as long as the room is in use.
-    pub fn ban(&mut self, identity: Subject) {
-        if self.banned.len() < MAX_BANNED {
-            self.banned.insert(identity);
-        }
-    }
-
-    /// Removes one peer with a goodbye.
+    /// Removes one peer of this server with a goodbye.
     pub fn remove(&mut self, peer: &str) -> bool {
-        let Some(peer) = self.members.get_key_value(peer).map(|(peer, _)| peer.clone()) else {
-            return false;
-        };
+        let found = self.members.get_key_value(peer).filter(|(_, member)| member.is_mine());
+        let Some(peer) = found.map(|(peer, _)| peer.clone()) else { return false };
         if let Some(member) = self.take_out(&peer, Some(LeftReason::Removed))
             && let Some(mailbox) = member.mailbox()
         {
@@ -261,13 +290,25 @@ impl<M: Mailbox> Room<M> {
             }
         }
         self.admin = None;
-        self.banned.clear();
+        self.leaving.clear();
+        self.claims.clear();
     }
 
-    fn relay(&mut self, relay: &Relay) -> Result<(), Refusal> {
+    fn relay(&mut self, sender: &PeerId, relay: &Relay) -> Result<(), Refusal> {
         let Some((_, peer, member)) = self.members.get_full_mut(relay.target.as_str()) else {
             return Err(relay.absent());
         };
+        if let Place::Elsewhere(node) = member.place {
+            let word = Word::Relay {
+                sender: sender.clone(),
+                target: peer.clone(),
+                manner: relay.manner,
+                hops: 0,
+                text: relay.text.clone(),
+            };
+            self.words.push((To::Node(node), word));
+            return Ok(());
+        }
         member.send(relay.text.clone()).map_err(|why| {
             // Who is away has a right to its place until the window is over; who is here and does
             // not read has not.
@@ -319,6 +360,7 @@ impl<M: Mailbox> Room<M> {
         let update = ServerMessage::MetadataUpdated { peer_id: peer.clone(), metadata: merged };
         self.answer(peer, &update);
         self.broadcast(&update, peer);
+        self.tell_holders(|room| room.entry_of(peer).map(Word::Changed));
         Ok(())
     }
 
@@ -355,6 +397,9 @@ impl<M: Mailbox> Room<M> {
             self.admin = None;
         }
         self.broadcast(&ServerMessage::PeerLeft { peer_id: peer.clone(), reason }, peer);
+        if member.is_mine() {
+            self.tell_holders(|_| Some(Word::Left { peer: peer.clone(), reason }));
+        }
         Some(member)
     }
 

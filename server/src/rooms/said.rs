@@ -61,7 +61,8 @@ pub struct Relay {
 }
 
 /// The original reports absent targets in different words for each kind of message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Manner {
     Signal,
     PeerMessage,
@@ -292,8 +293,13 @@ fn busy(text: &str, sender: &PeerId) -> Option<Said> {
 impl Relay {
     /// There is no such peer.
     pub(super) fn absent(&self) -> Refusal {
-        let name = echo(&self.target);
-        match self.manner {
+        Self::absent_as(self.manner, &self.target)
+    }
+
+    /// The same, told by another server than the sender's.
+    pub(super) fn absent_as(manner: Manner, target: &str) -> Refusal {
+        let name = echo(target);
+        match manner {
             Manner::Signal => {
                 Refusal::new(ErrorCode::PeerNotFound, format!("Peer {name} not found in room"))
             }
@@ -307,20 +313,25 @@ impl Relay {
             Manner::MeshOffer => {
                 Refusal::new(ErrorCode::PeerNotFound, format!("Target peer {name} not found"))
                     .reason("peer_not_found")
-                    .target_peer_id(&self.target)
+                    .target_peer_id(target)
             }
         }
-        .about(&self.target)
+        .about(target)
     }
 
     /// It is there, and cannot take any more.
     pub(super) fn undelivered(&self) -> Refusal {
-        let what = match self.manner {
+        Self::undelivered_as(self.manner, &self.target)
+    }
+
+    /// The same, told by another server than the sender's.
+    pub(super) fn undelivered_as(manner: Manner, target: &str) -> Refusal {
+        let what = match manner {
             Manner::MeshOffer => "mesh offer",
             _ => "message",
         };
-        let name = echo(&self.target);
+        let name = echo(target);
         Refusal::new(ErrorCode::DeliveryFailed, format!("Failed to deliver {what} to {name}"))
-            .about(&self.target)
+            .about(target)
     }
 }
