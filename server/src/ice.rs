@@ -1,10 +1,15 @@
 //! The STUN and TURN servers that peers are told.
 
+use std::time::Duration;
+
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use halyard_protocol::{signal::IceServer, token::Token};
 
 use crate::{Settings, settings::TurnSettings};
+
+/// Lists are not told oftener than this, however short a credential's life is.
+const SOONEST_REFRESH: Duration = Duration::from_secs(1);
 
 /// Which servers there are.
 #[derive(Debug, Clone)]
@@ -18,7 +23,8 @@ pub struct IceConfig {
 pub struct IceList {
     /// For connections between clients and workers.
     pub ice_servers: Vec<IceServer>,
-    /// For connections between workers. The original tells them STUN alone.
+    /// For connections between workers. The original tells them STUN alone, and so do we unless
+    /// asked otherwise: workers send each other whole models, and a relay is paid by the byte.
     pub mesh_ice_servers: Vec<IceServer>,
     /// When the credentials in it end, in seconds since 1970; without TURN nothing ends.
     pub expires_at: Option<u64>,
@@ -38,19 +44,31 @@ impl IceConfig {
             .iter()
             .map(|url| IceServer { urls: vec![url.clone()], username: None, credential: None })
             .collect();
-        let mut ice_servers = stun.clone();
-        let mut expires_at = None;
+        let mut list =
+            IceList { ice_servers: stun.clone(), mesh_ice_servers: stun, expires_at: None };
         if let Some(turn) = &self.turn {
-            let expiry = unix.saturating_add(turn.ttl.as_secs());
+            let expiry = unix.saturating_add(turn.ttl.as_secs().max(1));
             let username = format!("{expiry}:{peer}");
-            ice_servers.push(IceServer {
+            let server = IceServer {
                 urls: turn.urls.clone(),
                 credential: Some(credential(&turn.secret, &username)),
                 username: Some(username),
-            });
-            expires_at = Some(expiry);
+            };
+            if turn.mesh {
+                list.mesh_ice_servers.push(server.clone());
+            }
+            list.ice_servers.push(server);
+            list.expires_at = Some(expiry);
         }
-        IceList { ice_servers, mesh_ice_servers: stun, expires_at }
+        list
+    }
+
+    /// How long after a list was told the next one should be, where one ends at all: at about three
+    /// quarters of a credential's life. `chance` is uniform in `0.0..1.0` and spreads peers that
+    /// came together over a tenth of it.
+    pub fn refresh_after(&self, chance: f64) -> Option<Duration> {
+        let ttl = self.turn.as_ref()?.ttl;
+        Some(ttl.mul_f64(0.7 + 0.1 * chance.clamp(0.0, 1.0)).max(SOONEST_REFRESH))
     }
 }
 
@@ -63,8 +81,6 @@ fn credential(secret: &Token, username: &str) -> Token {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -75,6 +91,7 @@ mod tests {
                 urls: vec!["turn:t:3478".into()],
                 secret: Token::new("north"),
                 ttl: Duration::from_mins(10),
+                mesh: false,
             }),
             ..Settings::default()
         };
@@ -86,6 +103,26 @@ mod tests {
         // printf 1600:ann | openssl dgst -sha1 -hmac north -binary | base64
         let credential = turn.credential.as_ref().expect("a password");
         assert_eq!(credential.expose(), OPENSSL_SAYS);
+    }
+
+    #[test]
+    fn the_next_list_comes_at_three_quarters_of_a_credentials_life() {
+        let turn = TurnSettings {
+            urls: vec!["turn:[2001:db8::1]:3478".into()],
+            secret: Token::new("north"),
+            ttl: Duration::from_secs(1000),
+            mesh: true,
+        };
+        let settings = Settings { turn: Some(turn), ..Settings::default() };
+        let ice = IceConfig::new(&settings);
+        for (chance, seconds) in [(0.0, 700), (0.5, 750), (1.0, 800), (7.0, 800)] {
+            let wait = ice.refresh_after(chance).expect("it ends");
+            assert_eq!(wait.as_secs_f64().round() as u64, seconds);
+        }
+        let list = ice.list_for("ann", 0);
+        assert_eq!(list.mesh_ice_servers.len(), list.ice_servers.len(), "workers are told, too");
+        let none = IceConfig::new(&Settings::default());
+        assert_eq!(none.refresh_after(0.5), None, "STUN needs no credential");
     }
 
     const OPENSSL_SAYS: &str = "MfVgnMQbUrd5YsvtMAlKwBwDrm8=";

@@ -40,6 +40,8 @@ pub async fn run(
         shared: parts.shared(),
         max_sessions: settings.max_sessions,
         direct: None,
+        rights_lease: settings.rights_lease,
+        relay_only: settings.relay_only,
         reports,
     };
     let result = agent.run(stop, |_| {}).await;

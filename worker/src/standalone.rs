@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    agent::{Agent, AgentError, Plan},
+    agent::{Agent, AgentError, DirectDoor, Plan, Shut},
     config::Settings,
     direct,
     report::Reports,
@@ -78,9 +78,11 @@ pub async fn run(
 
     let (asks, asked) = mpsc::channel(DIRECT);
     let (room, held) = watch::channel(None);
+    let (shut, is_shut) = watch::channel(Shut::default());
     let server = server.merge_routes(direct::routes(direct::Direct {
         asks,
         room: held,
+        shut: is_shut,
         shared: parts.shared(),
         trusted_network: settings.trusted_network,
         started,
@@ -98,7 +100,9 @@ pub async fn run(
         },
         shared: parts.shared(),
         max_sessions: settings.max_sessions,
-        direct: Some(asked),
+        direct: Some(DirectDoor { asks: asked, shut }),
+        rights_lease: settings.rights_lease,
+        relay_only: settings.relay_only,
         reports,
     };
     let agent_stop = stop.child_token();

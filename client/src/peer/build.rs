@@ -12,8 +12,8 @@ use webrtc::{
     data_channel::{DataChannel, RTCDataChannelInit},
     media_stream::track_local::TrackLocal,
     peer_connection::{
-        PeerConnection, PeerConnectionBuilder, RTCConfigurationBuilder, RTCIceServer,
-        RTCIceTransportPolicy, SettingEngine, SettingEngineBuilder,
+        PeerConnection, PeerConnectionBuilder, RTCConfiguration, RTCConfigurationBuilder,
+        RTCIceServer, RTCIceTransportPolicy, SettingEngine, SettingEngineBuilder,
     },
     rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit},
 };
@@ -56,14 +56,8 @@ pub(super) async fn connection(
     };
     let handler =
         Handler { shared: Arc::clone(shared), receives_video: config.video == VideoRole::Receive };
-    let policy =
-        if config.relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
-    let configuration = RTCConfigurationBuilder::new()
-        .with_ice_servers(config.ice_servers.iter().map(ice_server).collect())
-        .with_ice_transport_policy(policy)
-        .build();
     let builder = PeerConnectionBuilder::new()
-        .with_configuration(configuration)
+        .with_configuration(configuration(&config.ice_servers, config.relay_only))
         .with_setting_engine(settings())
         .with_media_engine(engine)
         .with_interceptor_registry(registry)
@@ -71,6 +65,15 @@ pub(super) async fn connection(
         .with_handler(Arc::new(handler))
         .with_udp_addrs(vec![LocalAddresses]);
     Ok(Arc::new(Box::pin(builder.build()).await?))
+}
+
+/// Which servers, and whether only they may be used.
+pub(super) fn configuration(servers: &[IceServer], relay_only: bool) -> RTCConfiguration {
+    let policy = if relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
+    RTCConfigurationBuilder::new()
+        .with_ice_servers(servers.iter().map(ice_server).collect())
+        .with_ice_transport_policy(policy)
+        .build()
 }
 
 fn settings() -> SettingEngine {

@@ -5,7 +5,7 @@ use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use halyard_protocol::{
     channel::{Lane, Message},
-    signal::Candidate,
+    signal::{Candidate, IceServer},
 };
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
@@ -37,6 +37,7 @@ struct Inner {
     connection: Arc<dyn PeerConnection>,
     negotiation: Arc<Mutex<Negotiation>>,
     video: Option<VideoTrack>,
+    relay_only: bool,
     /// Kept running for as long as the peer is.
     threads: PeerThreads,
 }
@@ -73,7 +74,8 @@ impl Peer {
         };
         let thread = threads.next();
         let (shared, receivers) = Shared::new(thread.clone());
-        let (gather_wait, building) = (config.gather_wait, Arc::clone(&shared));
+        let (gather_wait, relay_only) = (config.gather_wait, config.relay_only);
+        let building = Arc::clone(&shared);
         let built = thread.spawn(async move {
             let connection = build::connection(&building, &config).await?;
             building.set_connection(Arc::downgrade(&connection));
@@ -99,8 +101,23 @@ impl Peer {
             gather_wait,
         );
         let negotiation = Arc::new(Mutex::new(negotiation));
-        let inner = Inner { shared, connection, negotiation, video, threads };
+        let inner = Inner { shared, connection, negotiation, video, relay_only, threads };
         Ok((Self { inner: Arc::new(inner) }, receivers.events))
+    }
+
+    /// Other STUN and TURN servers, for the next ICE restart: TURN credentials end.
+    ///
+    /// # Errors
+    /// [`PeerError::Servers`] when they cannot be used, or [`PeerError::Closed`].
+    pub async fn set_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), PeerError> {
+        let (connection, relay_only) = (Arc::clone(&self.inner.connection), self.inner.relay_only);
+        self.negotiate("servers", move |negotiation| async move {
+            let configuration = build::configuration(&servers, relay_only);
+            let set = connection.set_configuration(configuration).await;
+            drop(negotiation);
+            set.map_err(|error| PeerError::Servers(error.to_string()))
+        })
+        .await
     }
 
     /// An offer for the other end. With `restart`, new addresses are looked for on the live

@@ -24,6 +24,9 @@ pub enum PeerError {
         /// Why not.
         reason: String,
     },
+    /// STUN or TURN servers that cannot be used. Those given before still are.
+    #[error("these STUN and TURN servers cannot be used: {0}")]
+    Servers(String),
     /// A candidate from the other end cannot be used. Others still may.
     #[error("a candidate of the other end cannot be used: {0}")]
     BadCandidate(String),

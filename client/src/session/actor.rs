@@ -207,6 +207,11 @@ impl Actor {
     ) -> Result<(), SessionError> {
         self.me = registered.peer_id.clone();
         self.ice_servers.clone_from(&registered.ice_servers);
+        if let Some(connection) = &self.connection
+            && let Err(error) = connection.peer.set_ice_servers(self.ice_servers.clone()).await
+        {
+            tracing::debug!(%error, "new ICE servers were left out");
+        }
         let change = self.room.registered(registered);
         self.roster_changed();
         if registered.peers.is_empty() && !registered.peer_list.is_empty() {
@@ -240,6 +245,16 @@ impl Actor {
             ServerMessage::MetadataUpdated { peer_id, metadata } => {
                 self.room.described(&peer_id, metadata);
                 self.roster_changed();
+                Ok(())
+            }
+            ServerMessage::IceServers { ice_servers, .. } => {
+                // For ICE restarts of this connection, and for the next one.
+                if let Some(connection) = &self.connection
+                    && let Err(error) = connection.peer.set_ice_servers(ice_servers.clone()).await
+                {
+                    tracing::debug!(%error, "new ICE servers were left out");
+                }
+                self.ice_servers = ice_servers;
                 Ok(())
             }
             ServerMessage::Answer { sender, sdp } => match self.connection_to(&sender) {
@@ -435,6 +450,7 @@ impl Actor {
         };
         let config = PeerConfig {
             ice_servers: self.ice_servers.clone(),
+            relay_only: self.options.relay_only,
             video: if self.options.video { VideoRole::Receive } else { VideoRole::None },
             ..PeerConfig::default()
         };

@@ -11,6 +11,8 @@ use crate::api::Identity;
 pub struct SessionOptions {
     /// Whether to receive the worker's picture.
     pub video: bool,
+    /// Connect over TURN servers alone, never directly.
+    pub relay_only: bool,
     /// Program and version, told to the worker in `HELLO`.
     pub name: String,
     /// Who comes. A fresh anonymous identity if not given.
@@ -28,6 +30,7 @@ impl Default for SessionOptions {
     fn default() -> Self {
         Self {
             video: false,
+            relay_only: false,
             name: concat!("halyard/", env!("CARGO_PKG_VERSION")).to_owned(),
             identity: None,
             worker: None,

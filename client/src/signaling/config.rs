@@ -19,6 +19,9 @@ pub struct SignalConfig {
     pub room: RoomId,
     /// What opens it. The room's owner needs none.
     pub token: Option<Token>,
+    /// This identity owns the room: it comes without the token, which may be replaced meanwhile.
+    /// Where the identity has run out, the token is what is left.
+    pub owner: bool,
     /// Who comes. Its user name becomes the peer id. When it has run out by the time of a
     /// reconnect, the link signs in anew and goes by the new name.
     pub identity: Identity,
@@ -39,6 +42,7 @@ impl SignalConfig {
             server,
             room,
             token: None,
+            owner: false,
             identity,
             role: PeerRole::Client,
             is_admin: false,

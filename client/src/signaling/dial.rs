@@ -141,17 +141,18 @@ impl Dialer {
     async fn sign_in(&mut self) -> Result<(), SignalError> {
         let api = Api::with_timeout(self.present.clone(), self.config.timing.dial)?;
         self.config.identity = api.sign_in().await?;
+        self.config.owner = false;
         Ok(())
     }
 
     async fn register(&self, resume_token: Option<Token>) -> Result<Connected, SignalError> {
-        let SignalConfig { room, token, identity, role, is_admin, metadata, timing, .. } =
+        let SignalConfig { room, token, owner, identity, role, is_admin, metadata, timing, .. } =
             &self.config;
         let mut socket = self.dial().await?;
         let words = Register {
             peer_id: identity.username.clone(),
             room_id: room.clone(),
-            token: token.clone(),
+            token: token.clone().filter(|_| !owner),
             id_token: Some(identity.id_token.clone()),
             role: *role,
             metadata: metadata.clone(),

@@ -84,6 +84,16 @@ export class Peer extends Emitter {
     pc.addEventListener('connectionstatechange', () => this.#stateChanged());
   }
 
+  /** Other STUN and TURN servers, for the next time that the connection is mended.
+   * @param {RTCIceServer[]} iceServers */
+  useServers(iceServers) {
+    try {
+      this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
+    } catch {
+      // Closed, or an address that this browser does not know: those given before still are.
+    }
+  }
+
   /** Offers the connection, or a way to mend it. */
   async offer() {
     this.#answered = false;

@@ -175,7 +175,7 @@ export class Session extends Emitter {
   #entered(registered) {
     const renamed = this.#self !== '' && this.#self !== registered.peer_id;
     this.#self = registered.peer_id;
-    this.#iceServers = registered.ice_servers;
+    this.#useServers(registered.ice_servers);
     this.#others = new Map(registered.peers.map((peer) => [peer.peer_id, peer]));
     this.#change({ serverLost: null, access: registered.role ?? this.#state.access ?? 'viewer' });
     // Under a new name this page is a stranger to the worker.
@@ -193,6 +193,9 @@ export class Session extends Emitter {
         if (message['sender'] === this.#state.worker) {
           void this.#peer?.addCandidate(message['candidate'] ?? {});
         }
+        break;
+      case 'ice_servers':
+        if (Array.isArray(message['ice_servers'])) this.#useServers(message['ice_servers']);
         break;
       case 'peer_joined':
         this.#joined(/** @type {any} */ (message));
@@ -252,6 +255,13 @@ export class Session extends Emitter {
   }
 
   /** Connects to the worker, if one is here; otherwise waits for it to come. */
+  /** TURN credentials end: the connection that is uses new ones when it is mended.
+   * @param {RTCIceServer[]} servers */
+  #useServers(servers) {
+    this.#iceServers = servers;
+    this.#peer?.useServers(servers);
+  }
+
   #dial() {
     clearTimeout(this.#redialTimer);
     const worker = [...this.#others.values()].find(({ role }) => role === 'worker');

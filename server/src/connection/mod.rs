@@ -69,6 +69,8 @@ pub struct Connection<S> {
     batch: Batch,
     /// Boxed: only workers ask, and every idle socket would carry it along.
     confirming: Option<Box<Confirming>>,
+    /// When other TURN credentials are due.
+    ice_due: Option<Instant>,
     heard: Instant,
 }
 
@@ -82,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             seat: None,
             batch: Batch::default(),
             confirming: None,
+            ice_due: None,
             heard: Instant::now(),
         }
     }
@@ -144,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         return end;
                     }
                     if !was_registered && self.seat.is_some() {
-                        tick.as_mut().reset(next_ping);
+                        tick.as_mut().reset(self.next_tick(next_ping));
                         joined = true;
                     }
                 }
@@ -160,11 +163,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if self.heard.elapsed() >= timing.idle_after {
                         return End::Closed(CloseCode::TimedOut);
                     }
-                    if let Err(end) = self.ping().await {
-                        return end;
+                    if next_ping <= Instant::now() {
+                        if let Err(end) = self.ping().await {
+                            return end;
+                        }
+                        next_ping = Instant::now() + jittered(timing.ping_every);
                     }
-                    next_ping = Instant::now() + jittered(timing.ping_every);
-                    tick.as_mut().reset(next_ping);
+                    if self.ice_due.is_some_and(|due| due <= Instant::now()) {
+                        self.tell_ice_servers();
+                    }
+                    tick.as_mut().reset(self.next_tick(next_ping));
                 }
             }
             let within = if draining { LAST_WRITE_WITHIN } else { timing.write_within };
@@ -266,7 +274,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if same { old.forget() } else { old.leave() }
         }
         self.seat = Some(seat);
+        self.ice_told();
         Ok(())
+    }
+
+    fn next_tick(&self, next_ping: Instant) -> Instant {
+        self.ice_due.map_or(next_ping, |due| due.min(next_ping))
+    }
+
+    /// Told a list of servers just now: when the next one is due.
+    fn ice_told(&mut self) {
+        let wait = self.broker.ice.refresh_after(rand::random());
+        self.ice_due = wait.and_then(|wait| Instant::now().checked_add(wait));
+    }
+
+    /// TURN credentials end, and sockets live on.
+    fn tell_ice_servers(&mut self) {
+        if let Some(seat) = &self.seat {
+            let list = self.broker.ice.list_for(seat.peer().as_str(), crate::time::unix());
+            let message = ServerMessage::IceServers {
+                ice_servers: list.ice_servers,
+                mesh_ice_servers: list.mesh_ice_servers,
+                expires_at: list.expires_at,
+            };
+            // A mailbox that is full belongs to a peer that is being cut off.
+            let _ = self.outbox.put(Text::from(message.to_json()), false);
+        }
+        self.ice_told();
     }
 
     fn confirm_rights(&mut self, seq: u64, grants: Vec<Grant>) -> Result<(), Refusal> {

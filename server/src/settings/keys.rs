@@ -137,6 +137,11 @@ pub const KEYS: &[Key] = &[
         shape: Shape::Secret,
     },
     one("turn_ttl", "How long a TURN credential is good for [default: 12h]", DURATION),
+    one(
+        "turn_for_mesh",
+        "Tell workers TURN servers for connections among themselves, too [default: false]",
+        "true or false",
+    ),
     one("max_connections", "Sockets open at a time [default: 20000]", COUNT),
     one(
         "max_connections_per_address",

@@ -224,6 +224,8 @@ pub struct TurnSettings {
     pub secret: Token,
     /// How long a minted credential is good for.
     pub ttl: Duration,
+    /// Whether workers may relay among themselves, too.
+    pub mesh: bool,
 }
 
 /// What nobody may exceed.

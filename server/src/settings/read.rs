@@ -537,8 +537,9 @@ fn turn(values: &Values) -> Result<Option<TurnSettings>, SettingError> {
     let urls = values.all("turn_urls", |t| ice_url(t, &["turn:", "turns:"]))?;
     let secret = values.one("turn_secret", |t| (!t.is_empty()).then(|| Token::new(t)))?;
     let ttl = values.one("turn_ttl", duration)?.unwrap_or(Duration::from_hours(12));
+    let mesh = values.one("turn_for_mesh", |t| t.parse().ok())?.unwrap_or_default();
     match (urls.filter(|urls| !urls.is_empty()), secret) {
-        (Some(urls), Some(secret)) => Ok(Some(TurnSettings { urls, secret, ttl })),
+        (Some(urls), Some(secret)) => Ok(Some(TurnSettings { urls, secret, ttl, mesh })),
         (None, None) => Ok(None),
         (Some(_), None) => Err(SettingError::Needs {
             key: "turn_urls",

@@ -217,6 +217,7 @@ async fn peers_are_told_turn_servers_with_credentials_of_their_own() {
         urls: vec!["turn:turn.example.org:3478".into()],
         secret: Token::new("north"),
         ttl: Duration::from_mins(10),
+        mesh: false,
     };
     let broker = Broker::with(Settings { turn: Some(turn), ..settings() }).await;
     let ann = broker.sign_in().await;

@@ -7,14 +7,17 @@
 //!
 //! * [`Plan`] gets into a room: a given one, a remembered one, or a new one.
 //! * [`Roster`] is who is here with what rights, as the broker says.
+//! * [`Leases`] bounds how long each of them is served without the broker confirming that.
 //! * [`Offers`] bounds how many offers are looked at; [`Fingerprint`] tells a change of a
 //!   connection from a new one.
 //! * [`DirectAsk`] is a peer that comes without a broker.
 
 mod direct;
 mod fingerprint;
+mod leases;
 mod link;
 mod offers;
+mod places;
 mod room;
 mod roster;
 mod sessions;
@@ -29,14 +32,16 @@ use halyard_client::{
     signaling::{SignalError, SignalEvent},
 };
 use halyard_protocol::{
+    access::Access,
     ids::PeerId,
-    signal::{ClientMessage, IceServer, ServerMessage},
+    signal::{ClientMessage, Grant, IceServer, LeftReason, PeerInfo, ServerMessage},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use direct::{DirectAnswer, DirectAsk, DirectRefused};
+pub use direct::{DirectAnswer, DirectAsk, DirectDoor, DirectRefused, Shut};
 pub use fingerprint::Fingerprint;
+pub use leases::{Holder, Leases, Over, Question};
 pub use offers::Offers;
 pub use room::{Entered, Held, Plan, RoomError};
 pub use roster::{Change, Roster};
@@ -44,7 +49,7 @@ pub use roster::{Change, Roster};
 use self::{link::Link, sessions::Sessions};
 use crate::{
     report::{Report, Reports},
-    session::{FromSession, Shared, ToSession},
+    session::{Dismissed, FromSession, Shared, ToSession},
 };
 
 /// How often the agent looks for peers that did not come back, and whether the room needs time.
@@ -84,8 +89,12 @@ pub struct Agent {
     pub shared: Arc<Shared>,
     /// Peers served at a time.
     pub max_sessions: usize,
+    /// How long a peer is served without the broker confirming its rights.
+    pub rights_lease: Duration,
+    /// Connections over TURN alone.
+    pub relay_only: bool,
     /// Peers that come without a broker.
-    pub direct: Option<mpsc::Receiver<DirectAsk>>,
+    pub direct: Option<DirectDoor>,
     /// What the owner is told.
     pub reports: Reports,
 }
@@ -126,17 +135,30 @@ struct Running<F> {
     own_id: PeerId,
     ice_servers: Vec<IceServer>,
     roster: Roster,
+    leases: Leases,
+    /// The broker hears and answers, as far as is known.
+    linked: bool,
     offers: Offers,
     sessions: Sessions,
     from_sessions: mpsc::Receiver<FromSession>,
     direct: Option<mpsc::Receiver<DirectAsk>>,
+    /// Which tokens do not open direct mode; nobody listens where there is none.
+    shut: watch::Sender<Shut>,
     shared: Arc<Shared>,
 }
 
 impl<F: FnMut(&Held) + Send> Running<F> {
     fn new(agent: Agent, first: Entered, entered: F) -> Self {
-        let (sessions, from_sessions) =
-            Sessions::new(agent.shared.clone(), agent.max_sessions, agent.reports.clone());
+        let (sessions, from_sessions) = Sessions::new(
+            agent.shared.clone(),
+            agent.max_sessions,
+            agent.relay_only,
+            agent.reports.clone(),
+        );
+        let (direct, shut) = match agent.direct {
+            Some(door) => (Some(door.asks), door.shut),
+            None => (None, watch::channel(Shut::default()).0),
+        };
         let mut running = Self {
             lifetime: agent.plan.ttl,
             extend_after: Instant::now(),
@@ -150,10 +172,13 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             own_id: first.registered.peer_id.clone(),
             ice_servers: Vec::new(),
             roster: Roster::default(),
+            leases: Leases::new(agent.rights_lease, Instant::now()),
+            linked: false,
             offers: Offers::new(Instant::now()),
             sessions,
             from_sessions,
-            direct: agent.direct,
+            direct,
+            shut,
             shared: agent.shared,
         };
         running.enter(first);
@@ -175,8 +200,14 @@ impl<F: FnMut(&Held) + Send> Running<F> {
 
                 () = stop.cancelled() => return Ok(()),
                 () = &mut machine_ended => return Err(AgentError::Machine),
-                Some(ended) = self.sessions.next_ended() => self.sessions.ended(ended),
+                Some(ended) = self.sessions.next_ended() => {
+                    if let Some(peer) = self.sessions.ended(ended) {
+                        self.leases.release(&Holder::Peer(peer));
+                    }
+                }
                 Some(said) = self.from_sessions.recv() => self.said(said),
+                // Before anybody new is let in.
+                () = at(self.leases.next_look(self.linked)) => self.tend_leases(),
                 event = Link::next(&mut self.link) => self.signal(event)?,
                 Some(opened) = joined(&mut self.opening) => {
                     self.opening = None;
@@ -206,6 +237,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         self.reports.tell(Report::Room(held.report()));
         (self.entered)(&held);
         self.expires_at = registered.expires_at;
+        self.shut.send_replace(Shut::default());
         self.link = Some(Link::new(held, signaling, events));
         self.registered(&registered);
     }
@@ -213,11 +245,80 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     fn registered(&mut self, registered: &halyard_protocol::signal::Registered) {
         self.own_id = registered.peer_id.clone();
         self.ice_servers.clone_from(&registered.ice_servers);
+        self.sessions.ice_servers(&registered.ice_servers);
         if registered.expires_at.is_some() {
             self.expires_at = registered.expires_at;
         }
-        for change in self.roster.registered(Instant::now(), registered) {
+        let now = Instant::now();
+        for change in self.roster.registered(now, registered) {
             self.rights(change);
+        }
+        for info in &registered.peers {
+            self.regranted(info);
+        }
+        self.linked = true;
+        self.watch_tokens(now);
+        // Whatever changed meanwhile, nobody here has heard of it.
+        self.leases.hurry(now);
+        self.tend_leases();
+    }
+
+    /// Direct peers are known by the room's tokens alone.
+    fn watch_tokens(&mut self, now: Instant) {
+        let Some(held) = self.link.as_ref().map(|link| &link.held) else { return };
+        if self.direct.is_none() {
+            return;
+        }
+        let tokens =
+            [(Access::Operator, Some(&held.token)), (Access::Viewer, held.viewer.as_ref())];
+        for (access, token) in tokens {
+            // What was replaced stays replaced; what could not be confirmed may be from now on.
+            if self.shut.borrow().why(access) == Some(Over::Revoked) {
+                continue;
+            }
+            if let Some(token) = token {
+                let grant = Grant::of_token(access, token);
+                self.leases.hold(Holder::Token(access), Some(grant), held.room_id.clone(), now);
+                self.shut.send_modify(|shut| shut.set(access, None));
+            }
+        }
+    }
+
+    /// Asks the broker whose rights still hold, where it is time to, and sends away whose lease is
+    /// over.
+    fn tend_leases(&mut self) {
+        let now = Instant::now();
+        if self.linked
+            && let Some(link) = &self.link
+        {
+            let room = &link.held.room_id;
+            for Question { seq, grants } in self.leases.questions(room, now, rand::random()) {
+                link.send(ClientMessage::ConfirmRights { seq, grants });
+            }
+        }
+        for holder in self.leases.run_out(now) {
+            self.rights_over(holder, Over::Unconfirmed);
+        }
+    }
+
+    fn rights_over(&mut self, holder: Holder, over: Over) {
+        let why = match over {
+            Over::Revoked => Dismissed::Revoked,
+            Over::Unconfirmed => Dismissed::Unconfirmed(self.leases.term()),
+        };
+        match holder {
+            Holder::Peer(peer) => self.sessions.end(&peer, why),
+            Holder::Token(access) => {
+                tracing::warn!(%access, reason = %why, "the token opens nothing any more");
+                self.shut.send_modify(|shut| shut.set(access, Some(over)));
+            }
+        }
+    }
+
+    fn regranted(&mut self, info: &PeerInfo) {
+        if let Some(link) = &self.link {
+            let (room, grant) = (&link.held.room_id, info.grant.as_ref());
+            self.leases.regranted(&info.peer_id, grant, room, Instant::now());
         }
     }
 
@@ -230,6 +331,8 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 self.registered(&registered);
             }
             Some(SignalEvent::Lost { reason, retry_in }) => {
+                self.linked = false;
+                self.leases.link_lost();
                 tracing::warn!(reason, ?retry_in, "the broker is away, sessions go on");
                 self.reports.tell(Report::SignalingLost { reason });
             }
@@ -243,10 +346,20 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     fn room_ended(&mut self, error: SignalError) -> Result<(), AgentError> {
         let may_replace = room::is_over(&error) && self.plan.given.is_none();
         self.link = None;
+        self.linked = false;
+        self.leases.link_lost();
+        if room::is_ended(&error) {
+            for holder in self.leases.end_all() {
+                match holder {
+                    Holder::Peer(peer) => self.sessions.end(&peer, Dismissed::RoomClosed),
+                    token => self.rights_over(token, Over::Revoked),
+                }
+            }
+        }
         if !may_replace {
             return Err(AgentError::Lost(error));
         }
-        tracing::warn!(%error, "the room is over, making a new one; sessions go on");
+        tracing::warn!(%error, "the room is over, making a new one");
         self.reports.tell(Report::SignalingLost { reason: error.to_string() });
         let opening = tokio::spawn(reopen(self.plan.clone()));
         self.opening = Some(AbortOnDropHandle::new(opening));
@@ -263,10 +376,30 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             ServerMessage::PeerJoined(info) => {
                 let change = self.roster.joined(&info);
                 self.rights(change);
+                self.regranted(&info);
             }
-            ServerMessage::PeerLeft { peer_id, .. } => {
+            ServerMessage::PeerLeft { peer_id, reason } => {
                 self.roster.left(&peer_id);
-                self.sessions.end(&peer_id);
+                let why = match reason {
+                    Some(LeftReason::Revoked) => Dismissed::Revoked,
+                    _ => Dismissed::NotHere,
+                };
+                self.sessions.end(&peer_id, why);
+            }
+            ServerMessage::RightsChanged {} => {
+                self.leases.hurry(Instant::now());
+                self.tend_leases();
+            }
+            ServerMessage::RightsConfirmed { seq, grants, valid_for } => {
+                let valid_for = Duration::from_secs(valid_for);
+                for holder in self.leases.answered(seq, &grants, valid_for) {
+                    self.rights_over(holder, Over::Revoked);
+                }
+            }
+            ServerMessage::IceServers { ice_servers, .. } => {
+                tracing::debug!("new STUN and TURN servers");
+                self.sessions.ice_servers(&ice_servers);
+                self.ice_servers = ice_servers;
             }
             ServerMessage::Error(error) => {
                 tracing::warn!(code = ?error.code, message = error.message, "the broker refused");
@@ -281,7 +414,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     fn rights(&mut self, change: Change) {
         if let Change::Access(peer) = change {
             tracing::info!(%peer, "its rights are others now");
-            self.sessions.end(&peer);
+            self.sessions.end(&peer, Dismissed::OtherRights);
         }
     }
 
@@ -295,8 +428,20 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             return self.refuse(sender, "too many offers; wait a few seconds");
         }
         let (own, ice) = (self.own_id.clone(), self.ice_servers.clone());
-        if let Err(full) = self.sessions.offer(own, ice, sender.clone(), access, sdp) {
-            self.refuse(sender, &full.to_string());
+        let grant = self.roster.grant(&sender).cloned();
+        match self.sessions.offer(own, ice, sender.clone(), access, sdp) {
+            Ok(()) => self.hold(sender, grant),
+            Err(full) => self.refuse(sender, &full.to_string()),
+        }
+    }
+
+    fn hold(&mut self, peer: PeerId, grant: Option<Grant>) {
+        if let Some(link) = &self.link {
+            if grant.is_none() {
+                tracing::warn!(%peer, "the server is too old to confirm rights: update it");
+            }
+            let room = link.held.room_id.clone();
+            self.leases.hold(Holder::Peer(peer), grant, room, Instant::now());
         }
     }
 
@@ -336,7 +481,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
 
     fn direct_ask(&mut self, ask: DirectAsk) {
         match ask {
-            DirectAsk::Offer { sdp, access, reply } => {
+            DirectAsk::Offer { sdp, access, grant, reply } => {
                 let everybody = PeerId::new("direct").ok();
                 let allowed = everybody
                     .is_some_and(|everybody| self.offers.allow(Instant::now(), &everybody));
@@ -346,7 +491,11 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                     return;
                 }
                 let (own, ice) = (self.own_id.clone(), self.ice_servers.clone());
-                self.sessions.offer_direct(own, ice, access, sdp, reply);
+                let peer = self.sessions.offer_direct(own, ice, access, sdp, reply);
+                // On a trusted network nobody gave any rights, and nobody takes them back.
+                if let (Some(peer), Some(grant)) = (peer, grant) {
+                    self.hold(peer, Some(grant));
+                }
             }
             DirectAsk::Candidate { peer, candidate, reply } => {
                 let _ = reply.send(self.sessions.candidate_direct(peer, candidate));
@@ -366,7 +515,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     fn look_around(&mut self) {
         for peer in self.roster.expired(Instant::now()) {
             tracing::info!(%peer, "did not come back to the room");
-            self.sessions.end(&peer);
+            self.sessions.end(&peer, Dismissed::NotHere);
         }
         self.extend_room();
     }
@@ -441,6 +590,14 @@ async fn reopen(plan: Plan) -> Entered {
         }
         tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
         wait = (wait * 2).min(REOPEN_AT_MOST);
+    }
+}
+
+/// At this moment; never without one.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -169,6 +169,7 @@ impl Plan {
         let mut config =
             SignalConfig::new(self.server.clone(), held.room_id.clone(), held.identity.clone());
         config.token = Some(held.token.clone());
+        config.owner = held.ours;
         config.role = PeerRole::Worker;
         config.metadata = self.metadata.clone();
         let (signaling, registered, events) = Signaling::connect(config).await?;
@@ -202,6 +203,16 @@ pub(super) fn is_over(error: &SignalError) -> bool {
             code,
             Some(ErrorCode::RoomNotFound | ErrorCode::RoomExpired | ErrorCode::InvalidToken)
         ),
+        _ => false,
+    }
+}
+
+/// Whether an error says that the room came to its end, so that nobody has rights in it. A broker
+/// that merely knows nothing of a room may have forgotten it.
+pub(super) fn is_ended(error: &SignalError) -> bool {
+    match error {
+        SignalError::RoomClosed { .. } => true,
+        SignalError::Refused { code, .. } => matches!(code, Some(ErrorCode::RoomExpired)),
         _ => false,
     }
 }

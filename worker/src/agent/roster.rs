@@ -8,7 +8,10 @@ use std::{
 };
 
 use halyard_protocol::{
-    access::Access, ids::PeerId, limits::RESUME_WINDOW, signal::PeerInfo, signal::Registered,
+    access::Access,
+    ids::PeerId,
+    limits::RESUME_WINDOW,
+    signal::{Grant, PeerInfo, Registered},
 };
 
 /// After the broker was away, a peer that was known before has this long to come back there. Its
@@ -24,6 +27,7 @@ pub struct Roster {
 #[derive(Debug, Clone)]
 struct Known {
     access: Access,
+    grant: Option<Grant>,
     /// Since when the broker does not know it any more.
     absent_since: Option<Instant>,
 }
@@ -44,6 +48,11 @@ impl Roster {
         known.absent_since.is_none().then_some(known.access)
     }
 
+    /// By what right a peer is here.
+    pub fn grant(&self, peer: &PeerId) -> Option<&Grant> {
+        self.peers.get(peer)?.grant.as_ref()
+    }
+
     /// How many are present.
     pub fn present(&self) -> usize {
         self.peers.values().filter(|known| known.absent_since.is_none()).count()
@@ -51,7 +60,7 @@ impl Roster {
 
     /// Somebody came, or came back, perhaps with other rights.
     pub fn joined(&mut self, info: &PeerInfo) -> Change {
-        let known = Known { access: info.access, absent_since: None };
+        let known = Known { access: info.access, grant: info.grant.clone(), absent_since: None };
         match self.peers.insert(info.peer_id.clone(), known) {
             Some(before) if before.access != info.access => Change::Access(info.peer_id.clone()),
             _ => Change::None,

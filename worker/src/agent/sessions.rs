@@ -1,6 +1,10 @@
 //! One session per remote peer: started, replaced, ended, counted.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use halyard_protocol::{
     access::Access,
@@ -13,11 +17,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{DirectAnswer, DirectRefused, Fingerprint};
+use super::{DirectAnswer, DirectRefused, Fingerprint, places};
 use crate::{
     machine::Asker,
     report::{Report, Reports},
-    session::{Ended, FromSession, Session, Shared, Start, ToSession},
+    session::{Dismissal, Dismissed, Ended, FromSession, Session, Shared, Start, ToSession},
 };
 
 /// What sessions have for the broker and the agent has not taken yet.
@@ -30,6 +34,7 @@ const DIRECT_GATHER: Duration = Duration::from_secs(2);
 pub(super) struct Sessions {
     shared: Arc<Shared>,
     most: usize,
+    relay_only: bool,
     reports: Reports,
     peers: HashMap<PeerId, Entry>,
     tasks: JoinSet<Ended>,
@@ -41,9 +46,11 @@ pub(super) struct Sessions {
 struct Entry {
     number: u64,
     access: Access,
+    started: Instant,
+    was_connected: bool,
     inbox: mpsc::Sender<ToSession>,
     fingerprint: Fingerprint,
-    dismissed: CancellationToken,
+    dismissed: Dismissal,
     replaced: CancellationToken,
     task: tokio::task::Id,
     /// It came without a broker.
@@ -61,12 +68,14 @@ impl Sessions {
     pub(super) fn new(
         shared: Arc<Shared>,
         most: usize,
+        relay_only: bool,
         reports: Reports,
     ) -> (Self, mpsc::Receiver<FromSession>) {
         let (out, from_sessions) = mpsc::channel(FROM_SESSIONS);
         let sessions = Self {
             shared,
             most,
+            relay_only,
             reports,
             peers: HashMap::new(),
             tasks: JoinSet::new(),
@@ -97,15 +106,15 @@ impl Sessions {
         if let Some(old) = self.peers.remove(&peer) {
             tracing::info!(%peer, "back on another connection");
             old.replaced.cancel();
-        } else if self.peers.len() >= self.most {
-            return Err(Full(self.most));
+        } else {
+            self.make_room(access)?;
         }
         let asker = Asker { peer, access };
         self.start(own_id, ice_servers, asker, fingerprint, sdp, None);
         Ok(())
     }
 
-    /// An offer that came by HTTP: always a new session.
+    /// An offer that came by HTTP: always a new session, under a name of its own.
     pub(super) fn offer_direct(
         &mut self,
         own_id: PeerId,
@@ -113,16 +122,39 @@ impl Sessions {
         access: Access,
         sdp: String,
         reply: oneshot::Sender<Result<DirectAnswer, DirectRefused>>,
-    ) {
-        if self.peers.len() >= self.most {
-            let _ = reply.send(Err(DirectRefused::Busy(Full(self.most).to_string())));
-            return;
+    ) -> Option<PeerId> {
+        if let Err(full) = self.make_room(access) {
+            let _ = reply.send(Err(DirectRefused::Busy(full.to_string())));
+            return None;
         }
-        let Ok(peer) = PeerId::new(format!("direct-{:016x}", rand::random::<u64>())) else {
-            return;
-        };
+        let peer = PeerId::new(format!("direct-{:016x}", rand::random::<u64>())).ok()?;
         let fingerprint = Fingerprint::of(&sdp);
-        self.start(own_id, ice_servers, Asker { peer, access }, fingerprint, sdp, Some(reply));
+        let asker = Asker { peer: peer.clone(), access };
+        self.start(own_id, ice_servers, asker, fingerprint, sdp, Some(reply));
+        Some(peer)
+    }
+
+    /// Finds a place, at the cost of somebody who does not use its own where need be.
+    fn make_room(&mut self, access: Access) -> Result<(), Full> {
+        let now = Instant::now();
+        let taken = self.peers.iter().map(|(peer, entry)| places::Taken {
+            who: peer,
+            access: entry.access,
+            connected: entry.was_connected,
+            age: now.saturating_duration_since(entry.started),
+        });
+        match places::place(taken, self.most, access) {
+            places::Place::Free => Ok(()),
+            places::Place::None => Err(Full(self.most)),
+            places::Place::Of(peer) => {
+                let peer = peer.clone();
+                tracing::info!(%peer, "never connected, and its place is needed");
+                if let Some(entry) = self.peers.remove(&peer) {
+                    entry.dismissed.dismiss(Dismissed::Displaced);
+                }
+                Ok(())
+            }
+        }
     }
 
     fn start(
@@ -135,7 +167,7 @@ impl Sessions {
         reply: Option<oneshot::Sender<Result<DirectAnswer, DirectRefused>>>,
     ) {
         self.last_number += 1;
-        let (dismissed, replaced) = (CancellationToken::new(), CancellationToken::new());
+        let (dismissed, replaced) = (Dismissal::default(), CancellationToken::new());
         let direct = reply.is_some();
         let (peer, access) = (asker.peer.clone(), asker.access);
         tracing::info!(%peer, %access, direct, "session");
@@ -145,6 +177,7 @@ impl Sessions {
             asker,
             number: self.last_number,
             ice_servers,
+            relay_only: self.relay_only,
             gather_wait: direct.then_some(DIRECT_GATHER),
             out: self.out.clone(),
             stop: self.stop.clone(),
@@ -158,7 +191,19 @@ impl Sessions {
         let number = self.last_number;
         self.peers.insert(
             peer,
-            Entry { number, access, inbox, fingerprint, dismissed, replaced, task, direct, reply },
+            Entry {
+                number,
+                access,
+                started: Instant::now(),
+                was_connected: false,
+                inbox,
+                fingerprint,
+                dismissed,
+                replaced,
+                task,
+                direct,
+                reply,
+            },
         );
     }
 
@@ -172,9 +217,17 @@ impl Sessions {
     }
 
     /// Ends a peer's session with a goodbye.
-    pub(super) fn end(&self, peer: &PeerId) {
+    pub(super) fn end(&self, peer: &PeerId, why: Dismissed) {
         if let Some(entry) = self.peers.get(peer) {
-            entry.dismissed.cancel();
+            tracing::info!(%peer, reason = %why, "sent away");
+            entry.dismissed.dismiss(why);
+        }
+    }
+
+    /// Tells everybody about other STUN and TURN servers.
+    pub(super) fn ice_servers(&self, servers: &[IceServer]) {
+        for peer in self.peers.keys() {
+            self.tell(peer, ToSession::IceServers(servers.to_vec()));
         }
     }
 
@@ -229,8 +282,9 @@ impl Sessions {
         Ok(())
     }
 
-    pub(super) fn connected(&self, peer: &PeerId) {
-        if let Some(entry) = self.peers.get(peer) {
+    pub(super) fn connected(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.peers.get_mut(peer) {
+            entry.was_connected = true;
             let (peer_id, access) = (peer.clone(), entry.access);
             self.reports.tell(Report::PeerConnected { peer_id, access });
         }
@@ -244,14 +298,17 @@ impl Sessions {
         self.tasks.join_next().await
     }
 
-    pub(super) fn ended(&mut self, ended: Result<Ended, JoinError>) {
+    /// Says who is not served any more.
+    pub(super) fn ended(&mut self, ended: Result<Ended, JoinError>) -> Option<PeerId> {
         match ended {
             Ok(Ended { peer, number, reason }) => {
                 // A replaced session must not take its successor's place away.
-                if self.peers.get(&peer).is_some_and(|entry| entry.number == number) {
-                    self.peers.remove(&peer);
-                    self.reports.tell(Report::PeerDisconnected { peer_id: peer, reason });
+                if self.peers.get(&peer).is_none_or(|entry| entry.number != number) {
+                    return None;
                 }
+                self.peers.remove(&peer);
+                self.reports.tell(Report::PeerDisconnected { peer_id: peer.clone(), reason });
+                Some(peer)
             }
             // One peer's session must not take the others down. What it drove has stopped.
             Err(error) => {
@@ -259,11 +316,12 @@ impl Sessions {
                 let task = error.id();
                 let peer =
                     self.peers.iter().find(|(_, e)| e.task == task).map(|(id, _)| id.clone());
-                if let Some(peer_id) = peer {
-                    self.peers.remove(&peer_id);
-                    let reason = "internal error".to_owned();
+                if let Some(peer) = &peer {
+                    self.peers.remove(peer);
+                    let (peer_id, reason) = (peer.clone(), "internal error".to_owned());
                     self.reports.tell(Report::PeerDisconnected { peer_id, reason });
                 }
+                peer
             }
         }
     }

@@ -104,6 +104,20 @@ pub const KEYS: &[Key] = &[
     key(
         For::Both,
         Shape::One,
+        "rights_lease",
+        "How long a peer is served while the server cannot confirm its rights [default: 60s]",
+        "a duration from 10s to 24h",
+    ),
+    key(
+        For::Both,
+        Shape::Switch,
+        "relay_only",
+        "Connect over TURN servers alone, never directly",
+        "true or false",
+    ),
+    key(
+        For::Both,
+        Shape::One,
         "room_ttl",
         "How long a room lives without its worker; extended while it runs [default: 2h]",
         "a duration of at least a minute, like 30m, 2h or 7d",

@@ -10,7 +10,11 @@ mod read;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use halyard_protocol::{ids::RoomId, limits::DEFAULT_ROOM_TTL, token::Token};
+use halyard_protocol::{
+    ids::RoomId,
+    limits::{DEFAULT_ROOM_TTL, RIGHTS_LEASE},
+    token::Token,
+};
 use url::Url;
 
 pub use keys::{For, KEYS, Key, Shape};
@@ -34,6 +38,10 @@ pub struct Settings {
     pub bitrate: Option<u32>,
     /// Peers served at a time.
     pub max_sessions: usize,
+    /// How long a peer is served without the broker confirming its rights.
+    pub rights_lease: Duration,
+    /// Connections over TURN alone.
+    pub relay_only: bool,
     /// How long the room lives from its last extension.
     pub room_ttl: Duration,
     /// `run`: the broker.
@@ -62,6 +70,8 @@ impl Default for Settings {
             files: None,
             bitrate: None,
             max_sessions: DEFAULT_MAX_SESSIONS,
+            rights_lease: RIGHTS_LEASE,
+            relay_only: false,
             room_ttl: DEFAULT_ROOM_TTL,
             server: None,
             room: None,
@@ -125,6 +135,8 @@ impl Settings {
                 text.parse().ok().filter(|bps| (100_000..=50_000_000).contains(bps))
             })?,
             max_sessions: values.one("max_sessions", count)?.unwrap_or(standard.max_sessions),
+            rights_lease: values.one("rights_lease", lease)?.unwrap_or(standard.rights_lease),
+            relay_only: values.one("relay_only", |text| text.parse().ok())?.unwrap_or_default(),
             room_ttl: values.one("room_ttl", ttl)?.unwrap_or(standard.room_ttl),
             server: values.one("server", plain_url)?,
             room,
@@ -165,6 +177,12 @@ fn plain_url(text: &str) -> Option<Url> {
 /// At least a minute: a shorter room could end between two extensions.
 fn ttl(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok().filter(|ttl| *ttl >= Duration::from_mins(1))
+}
+
+/// Longer than two rounds of questions to a busy broker; a day is as good as no lease.
+fn lease(text: &str) -> Option<Duration> {
+    let accepted = Duration::from_secs(10)..=Duration::from_hours(24);
+    humantime::parse_duration(text).ok().filter(|lease| accepted.contains(lease))
 }
 
 #[cfg(test)]
@@ -241,6 +259,7 @@ mod tests {
         let text = refusal(&typed(&[], &[("HALYARD_FILES", "/no/such/folder")]));
         assert!(text.contains("HALYARD_FILES") && text.contains("a folder that exists"), "{text}");
         assert!(refusal(&typed(&[("room_ttl", "5s")], &[])).contains("at least a minute"));
+        assert!(refusal(&typed(&[("rights_lease", "2d")], &[])).contains("10s to 24h"));
         assert!(refusal(&typed(&[("server", "ws://x")], &[])).contains("http://"));
         assert!(refusal(&typed(&[("room", "ab12")], &[])).contains("needs token"));
     }

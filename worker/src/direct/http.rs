@@ -14,7 +14,11 @@ use axum::{
     routing::{get, post},
 };
 use halyard_protocol::{
-    access::Access, ids::PeerId, limits::MAX_TOKEN_BYTES, signal::Candidate, token::Token,
+    access::Access,
+    ids::PeerId,
+    limits::MAX_TOKEN_BYTES,
+    signal::{Candidate, Grant},
+    token::Token,
 };
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
@@ -23,7 +27,7 @@ use tower_http::cors::{Any, CorsLayer};
 
 use super::{refusal::Refusal, status};
 use crate::{
-    agent::{DirectAsk, DirectRefused, Held},
+    agent::{DirectAsk, DirectRefused, Held, Over, Shut},
     session::Shared,
 };
 
@@ -43,6 +47,8 @@ pub struct Direct {
     pub room: watch::Receiver<Option<Held>>,
     /// For the status.
     pub shared: Arc<Shared>,
+    /// Which tokens do not open it any more.
+    pub shut: watch::Receiver<Shut>,
     /// Nobody needs a token.
     pub trusted_network: bool,
     /// When the worker started.
@@ -85,12 +91,12 @@ async fn offer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<impl IntoResponse, Refusal> {
-    let access = direct.access(&headers)?;
+    let (access, grant) = direct.access(&headers)?;
     let Offer { sdp, kind } = parsed(&body, "{\"sdp\": \"v=0…\", \"type\": \"offer\"}")?;
     if kind != "offer" {
         return Err(Refusal::bad(format!("the type is {kind:?}, accepted is \"offer\"")));
     }
-    let answer = direct.ask(|reply| DirectAsk::Offer { sdp, access, reply }).await?;
+    let answer = direct.ask(|reply| DirectAsk::Offer { sdp, access, grant, reply }).await?;
     Ok(Json(Answer { sdp: answer.sdp, kind: "answer", id: answer.peer }))
 }
 
@@ -153,7 +159,7 @@ fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8], accepted: &str) -> Result<T, R
 
 impl Direct {
     /// What the bearer of this request may do.
-    fn access(&self, headers: &HeaderMap) -> Result<Access, Refusal> {
+    fn access(&self, headers: &HeaderMap) -> Result<(Access, Option<Grant>), Refusal> {
         let said = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -168,13 +174,18 @@ impl Direct {
                 // Both are always compared, so that time tells nothing.
                 let operator = same(said, &held.token);
                 let viewer = held.viewer.as_ref().is_some_and(|viewer| same(said, viewer));
-                match (operator, viewer) {
-                    (true, _) => Ok(Access::Operator),
-                    (false, true) => Ok(Access::Viewer),
-                    (false, false) => Err(Refusal::token()),
+                let access = match (operator, viewer) {
+                    (true, _) => Access::Operator,
+                    (false, true) => Access::Viewer,
+                    (false, false) => return Err(Refusal::token()),
+                };
+                match self.shut.borrow().why(access) {
+                    None => Ok((access, Some(Grant::of_token(access, &Token::new(said))))),
+                    Some(Over::Revoked) => Err(Refusal::revoked()),
+                    Some(Over::Unconfirmed) => Err(Refusal::unconfirmed()),
                 }
             }
-            None if self.trusted_network => Ok(Access::Operator),
+            None if self.trusted_network => Ok((Access::Operator, None)),
             None => Err(Refusal::token()),
         }
     }

@@ -32,6 +32,22 @@ impl Refusal {
         }
     }
 
+    pub(super) fn revoked() -> Self {
+        Self {
+            message: "this token was replaced; ask the room's owner for the new link".to_owned(),
+            ..Self::token()
+        }
+    }
+
+    pub(super) fn unconfirmed() -> Self {
+        Self {
+            message: "the server that knows whether this token is still good does not answer; try \
+                      again in a few seconds"
+                .to_owned(),
+            ..Self::stopping()
+        }
+    }
+
     pub(super) fn stopping() -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,

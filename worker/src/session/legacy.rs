@@ -28,7 +28,7 @@ use crate::machine::Asker;
 pub const FILE_REQUEST: &str = "FILE_REQUEST";
 
 /// What stands before every line that is meant for people.
-const SPEAKER: &str = "halyard:";
+pub(super) const SPEAKER: &str = "halyard:";
 
 /// One existing client.
 pub(super) struct Legacy {

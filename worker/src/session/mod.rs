@@ -14,7 +14,10 @@ pub mod speaker;
 mod task;
 pub mod video;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use halyard_client::{
     files::FileRoot,
@@ -61,6 +64,8 @@ pub enum ToSession {
     Offer(String),
     /// One more way to reach the peer.
     Candidate(Candidate),
+    /// Other STUN and TURN servers, for its next ICE restart.
+    IceServers(Vec<IceServer>),
 }
 
 /// What a session has for the peer by way of the broker.
@@ -91,6 +96,65 @@ pub enum FromSession {
     Connected(PeerId),
 }
 
+/// Why a peer is sent away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Dismissed {
+    /// It left the room.
+    #[error("you are not in the room any more; join again")]
+    NotHere,
+    /// The broker gave it other rights.
+    #[error("your rights in the room are others now; join again")]
+    OtherRights,
+    /// Its rights were taken back.
+    #[error("access was revoked; ask the room's owner for a new link")]
+    Revoked,
+    /// The broker could not be asked about its rights for too long.
+    #[error(
+        "the server could not confirm your rights for {0:?}, which is as long as this worker serves \
+         anybody without it; join again when the server is back"
+    )]
+    Unconfirmed(Duration),
+    /// The room is over.
+    #[error("the room was closed")]
+    RoomClosed,
+    /// It never connected, and somebody else needs its place.
+    #[error("no connection came about while others wait; try again")]
+    Displaced,
+}
+
+impl Dismissed {
+    /// Whether it has no right to anything any more, not even to end what it began.
+    pub fn takes_rights(self) -> bool {
+        matches!(self, Self::Revoked | Self::Unconfirmed(_) | Self::RoomClosed)
+    }
+}
+
+/// Sends one peer away, once. Clones send the same one away.
+#[derive(Debug, Clone, Default)]
+pub struct Dismissal {
+    why: Arc<OnceLock<Dismissed>>,
+    token: CancellationToken,
+}
+
+impl Dismissal {
+    /// Sends it away. The first reason counts.
+    pub fn dismiss(&self, why: Dismissed) {
+        let _ = self.why.set(why);
+        self.token.cancel();
+    }
+
+    /// Why, once it was.
+    pub fn why(&self) -> Option<Dismissed> {
+        self.why.get().copied()
+    }
+
+    /// Waits until it is.
+    pub async fn dismissed(&self) -> Dismissed {
+        self.token.cancelled().await;
+        self.why().unwrap_or(Dismissed::NotHere)
+    }
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
@@ -114,6 +178,8 @@ pub struct Start {
     pub number: u64,
     /// STUN and TURN, as the broker told them.
     pub ice_servers: Vec<IceServer>,
+    /// Only over TURN: for networks where nothing else may be used.
+    pub relay_only: bool,
     /// How long to look for candidates before the answer goes out, where not as usual.
     pub gather_wait: Option<Duration>,
     /// To the agent.
@@ -121,7 +187,7 @@ pub struct Start {
     /// Ends it with a goodbye: the worker is stopping.
     pub stop: CancellationToken,
     /// Ends it with a goodbye: the peer has left the room, or its rights are others now.
-    pub dismissed: CancellationToken,
+    pub dismissed: Dismissal,
     /// Ends it without one: the same peer is back on another connection.
     pub replaced: CancellationToken,
 }
@@ -156,6 +222,7 @@ fn peer_config(start: &Start) -> PeerConfig {
             None => halyard_client::peer::VideoRole::None,
         },
         gather_wait: start.gather_wait.unwrap_or(standard.gather_wait),
+        relay_only: start.relay_only,
         threads: Some(start.shared.threads.clone()),
         ..standard
     }

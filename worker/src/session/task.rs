@@ -21,9 +21,9 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    CONNECT_WITHIN, Ended, FromSession, MEND_WITHIN, Start, ToSession,
+    CONNECT_WITHIN, Dismissed, Ended, FromSession, MEND_WITHIN, Start, ToSession,
     hello::{self, NO_FILES},
-    legacy::Legacy,
+    legacy::{Legacy, SPEAKER},
     peer_config,
     speaker::{NotReading, Speaker},
     video::Pump,
@@ -81,8 +81,8 @@ impl Task {
 enum End {
     #[error("the worker is stopping")]
     Stopped,
-    #[error("the room does not have you with these rights any more; join again")]
-    Dismissed,
+    #[error(transparent)]
+    Dismissed(Dismissed),
     #[error("the peer came back on another connection")]
     Replaced,
     #[error("the peer left: {0}")]
@@ -170,7 +170,7 @@ impl Live {
 
                 () = replaced.cancelled() => Err(End::Replaced),
                 () = stop.cancelled() => Err(End::Stopped),
-                () = dismissed.cancelled() => Err(End::Dismissed),
+                why = dismissed.dismissed() => Err(End::Dismissed(why)),
                 event = events.recv() => match event {
                     Some(event) => self.event(event).await,
                     None => Err(End::Closed),
@@ -213,23 +213,37 @@ impl Live {
         let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
         if let Some(legacy) = self.legacy.take() {
             legacy.close().await;
+            if let End::Dismissed(why) = end {
+                let _ = self.speaker.say_legacy(format!("{SPEAKER} {why}"));
+            }
         }
-        let polite = matches!(end, End::Stopped | End::Dismissed | End::Replaced);
+        let polite = matches!(end, End::Stopped | End::Dismissed(_) | End::Replaced);
         if polite && self.greeted {
             let _ = self.say(Message::Bye(Bye { reason: end.to_string() }));
         }
-        if tokio::time::timeout(CLOSE_FILES, self.transfers.close()).await.is_err() {
-            tracing::warn!(peer = %self.start.asker.peer, "files of a session are still open");
+        // Who has no rights any more does not keep its connection until a disk has answered.
+        let hasty = matches!(end, End::Dismissed(why) if why.takes_rights());
+        if !hasty {
+            self.close_files().await;
         }
         self.speaker.finish(GOODBYE).await;
         self.peer.close().await;
+        if hasty {
+            self.close_files().await;
+        }
         drain.abort();
+    }
+
+    async fn close_files(&self) {
+        if tokio::time::timeout(CLOSE_FILES, self.transfers.close()).await.is_err() {
+            tracing::warn!(peer = %self.start.asker.peer, "files of a session are still open");
+        }
     }
 
     /// What the peer drove stops; but not what the same peer drives on its next connection. A peer
     /// that was sent away, or has other rights by now, takes nothing along to its next one.
     fn leave_machine(&self) {
-        if !self.start.replaced.is_cancelled() || self.start.dismissed.is_cancelled() {
+        if !self.start.replaced.is_cancelled() || self.start.dismissed.why().is_some() {
             self.start.shared.machine.left(self.start.asker.clone());
         }
     }
@@ -254,6 +268,12 @@ impl Live {
                     if self.was_connected { Ok(()) } else { Err(End::BadOffer(reason)) }
                 }
             },
+            ToSession::IceServers(servers) => {
+                if let Err(error) = self.peer.set_ice_servers(servers).await {
+                    tracing::debug!(peer = %self.start.asker.peer, %error, "ICE servers");
+                }
+                Ok(())
+            }
             ToSession::Candidate(candidate) => {
                 if let Err(error) = self.peer.add_candidate(candidate).await {
                     tracing::debug!(peer = %self.start.asker.peer, %error, "a candidate");

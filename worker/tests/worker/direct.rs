@@ -1,5 +1,7 @@
 //! Direct mode: an offer over plain HTTP, and no broker between.
 
+use std::time::{Duration, Instant};
+
 use halyard_client::peer::{Peer, PeerConfig, PeerEvent, VideoRole};
 use halyard_protocol::{
     access::Access,
@@ -15,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::world::soon;
+use crate::world::{Owner, soon};
 
 struct Robot {
     base: String,
@@ -23,12 +25,15 @@ struct Robot {
     stop: CancellationToken,
     task: JoinHandle<()>,
     http: reqwest::Client,
+    data: tempfile::TempDir,
 }
 
 impl Robot {
     async fn start(trusted_network: bool) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
         let settings = Settings {
             listen: Some("127.0.0.1:0".parse().expect("an address")),
+            data_dir: Some(data.path().to_owned()),
             trusted_network,
             ..Settings::default()
         };
@@ -40,7 +45,7 @@ impl Robot {
             panic!("the room is reported first")
         };
         let base = room.join_url.expose().split("/r/").next().expect("an address").to_owned();
-        Self { base, room, stop, task, http: reqwest::Client::new() }
+        Self { base, room, stop, task, http: reqwest::Client::new(), data }
     }
 
     async fn post(&self, path: &str, token: Option<&str>, body: String) -> (StatusCode, Value) {
@@ -154,5 +159,49 @@ async fn what_is_no_offer_is_refused_with_what_is_accepted() {
     let candidate = json!({"candidate": "candidate:1 1 udp 1 10.0.0.1 9 typ host"}).to_string();
     let (status, said) = robot.post("/ice-candidate", None, candidate).await;
     assert_eq!((status, &said["code"]), (StatusCode::NOT_FOUND, &json!("PEER_NOT_FOUND")));
+    robot.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_replaced_ends_what_it_opened_and_opens_nothing_more() {
+    let robot = Robot::start(false).await;
+    let token = robot.room.token.expose().to_owned();
+    let (peer, mut events, body) = offer().await;
+    let (status, answer) = robot.post("/offer", Some(&token), body.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    peer.accept_answer(answer["sdp"].as_str().expect("a description")).await.expect("a good one");
+    hello(&mut events).await;
+
+    let owner = Owner::of(&robot.data.path().join("worker.json"));
+    let since = Instant::now();
+    owner.revoke_role(Access::Operator).await;
+    let bye = soon("goodbye", async {
+        loop {
+            match events.recv().await {
+                Some(PeerEvent::Text(Lane::Control, text)) => {
+                    if let Ok(Message::Bye(bye)) = Message::decode(&text) {
+                        return bye.reason;
+                    }
+                }
+                Some(_) => {}
+                None => panic!("the connection ended without a word"),
+            }
+        }
+    })
+    .await;
+    let took = since.elapsed();
+    println!("a direct peer whose token was replaced was out after {took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(bye.contains("access was revoked"), "{bye}");
+    let (status, said) = robot.post("/offer", Some(&token), body).await;
+    assert_eq!((status, &said["code"]), (StatusCode::UNAUTHORIZED, &json!("INVALID_TOKEN")));
+    assert!(said["message"].as_str().expect("words").contains("was replaced"), "{said}");
+    assert_eq!(robot.status(Some(&token)).await.0, StatusCode::UNAUTHORIZED);
+
+    // The viewers' token is as good as before.
+    let viewer = robot.room.viewer_url.as_ref().expect("a link").expose();
+    let viewer = viewer.split_once('#').expect("a token").1;
+    assert_eq!(robot.status(Some(viewer)).await.0, StatusCode::OK);
+    peer.close().await;
     robot.end().await;
 }

@@ -14,5 +14,6 @@ mod driving;
 mod files;
 mod program;
 mod recovery;
+mod rights;
 mod video;
 mod world;

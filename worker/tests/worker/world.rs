@@ -5,14 +5,17 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use halyard_client::session::{Session, SessionEvent, SessionOptions};
-use halyard_protocol::link::JoinLink;
+use halyard_client::{
+    api::{Api, Revoked, WhomToRevoke},
+    session::{Session, SessionEvent, SessionOptions},
+};
+use halyard_protocol::{access::Access, ids::PeerId, link::JoinLink};
 use halyard_server::{Server, Settings as BrokerSettings};
 use halyard_worker::{
-    agent::{Agent, AgentError, Plan},
+    agent::{Agent, AgentError, Held, Plan},
     config::Settings,
     report::{Report, Reports, Room},
     session::Shared,
@@ -45,8 +48,10 @@ pub struct World {
     parts: Option<Parts>,
     stop: CancellationToken,
     agent: JoinHandle<Result<(), AgentError>>,
-    /// Kept open, as by somebody who reads them.
-    _reports: mpsc::Receiver<Report>,
+    /// What the worker's owner is told.
+    pub reports: mpsc::Receiver<Report>,
+    /// Where the worker keeps who it is.
+    state: tempfile::TempDir,
 }
 
 impl World {
@@ -62,19 +67,22 @@ impl World {
     }
 
     pub async fn with(settings: Settings, broker: Broker) -> Self {
+        let state = tempfile::tempdir().expect("a folder");
         let parts = Parts::start(&settings).await.expect("the worker's parts start");
         let (reports, mut told) = Reports::channel();
         let agent = Agent {
             plan: Plan {
                 server: broker.url.clone(),
                 given: None,
-                state_file: None,
+                state_file: Some(state.path().join("worker.json")),
                 ttl: settings.room_ttl,
                 metadata: parts.metadata(),
             },
             shared: parts.shared(),
             max_sessions: settings.max_sessions,
             direct: None,
+            rights_lease: settings.rights_lease,
+            relay_only: settings.relay_only,
             reports,
         };
         let stop = CancellationToken::new();
@@ -84,11 +92,32 @@ impl World {
             other => panic!("the first report is {other:?}"),
         };
         let shared = parts.shared();
-        Self { broker, room, shared, parts: Some(parts), stop, agent, _reports: told }
+        Self { broker, room, shared, parts: Some(parts), stop, agent, reports: told, state }
     }
 
     pub async fn operator(&self) -> Session {
         join(self.room.join_url.expose(), false).await
+    }
+
+    /// The room's owner, who may revoke: it is the worker itself.
+    pub fn owner(&self) -> Owner {
+        Owner::of(&self.state.path().join("worker.json"))
+    }
+
+    /// Waits until this peer is not served any more, and says why and how long that took from
+    /// `since`.
+    pub async fn sent_away(&mut self, peer: &PeerId, since: Instant) -> (String, Duration) {
+        soon("the end of a session", async {
+            loop {
+                match self.reports.recv().await.expect("the worker lives") {
+                    Report::PeerDisconnected { peer_id, reason } if peer_id == *peer => {
+                        return (reason, since.elapsed());
+                    }
+                    _ => {}
+                }
+            }
+        })
+        .await
     }
 
     pub async fn viewer(&self) -> Session {
@@ -109,6 +138,35 @@ impl World {
             soon("the parts' end", parts.stop()).await;
         }
         self.broker.end().await;
+    }
+}
+
+/// Who may take rights back.
+pub struct Owner {
+    api: Api,
+    held: Held,
+}
+
+impl Owner {
+    /// As a worker's state file says.
+    pub fn of(state_file: &Path) -> Self {
+        let text = std::fs::read(state_file).expect("a state file");
+        let held: Held = serde_json::from_slice(&text).expect("a room");
+        let api = Api::new(Url::parse(&held.server).expect("an address")).expect("a client");
+        Self { api, held }
+    }
+
+    pub async fn revoke_role(&self, role: Access) -> Revoked {
+        self.revoke(WhomToRevoke::Role { role }).await
+    }
+
+    pub async fn revoke_peer(&self, peer: &PeerId) -> Revoked {
+        self.revoke(WhomToRevoke::Peer { peer_id: peer.clone() }).await
+    }
+
+    async fn revoke(&self, whom: WhomToRevoke) -> Revoked {
+        let revoking = self.api.revoke(&self.held.identity, &self.held.room_id, &whom);
+        soon("the answer", revoking).await.expect("revoked")
     }
 }
 
