@@ -165,8 +165,10 @@ impl Leases {
     /// Three rounds in a lease; more while one is about to end, because an answer may be missing.
     fn round(&self, now: Instant, soonest: Option<Instant>) -> Duration {
         let usual = CONFIRM_RIGHTS_EVERY.min(self.term / 3);
-        let left = soonest.map_or(usual, |until| until.saturating_duration_since(now) / 3);
-        left.min(usual).max(SOONEST.min(usual))
+        match soonest.map(|until| until.saturating_duration_since(now)) {
+            Some(left) if left < usual + usual / 2 => (left / 3).max(SOONEST.min(usual)),
+            _ => usual,
+        }
     }
 
     /// The broker answered: leases of these grants are renewed for `valid_for` from the question,
