@@ -15,8 +15,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     IdentityProvider, KeyFileError, SignInError, SignedIn, Subject, VerifyError, key_file,
+    known::{Good, Known},
 };
-use crate::{secret::new_uuid, time::Now};
+use crate::{
+    secret::{TokenHash, new_uuid},
+    time::Now,
+};
 
 /// Who signs, and for whom.
 const ISSUER: &str = "halyard";
@@ -46,6 +50,7 @@ pub struct EmbeddedIdentity {
     header: Header,
     validation: Validation,
     ttl: Duration,
+    known: Known,
 }
 
 impl EmbeddedIdentity {
@@ -68,7 +73,7 @@ impl EmbeddedIdentity {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // The time is an argument here, so it is compared here.
         validation.validate_exp = false;
-        Ok(Self { signing, verifying, jwk, header, validation, ttl })
+        Ok(Self { signing, verifying, jwk, header, validation, ttl, known: Known::default() })
     }
 
     /// Signs with a key that is gone when the broker stops.
@@ -77,21 +82,43 @@ impl EmbeddedIdentity {
     }
 
     fn sign(&self, subject: &Subject, now: Now) -> Result<Token, SignInError> {
+        let expires_at = now.unix().saturating_add(self.ttl.as_secs());
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             sub: subject.as_str().to_owned(),
             token_use: TOKEN_USE.to_owned(),
             iat: now.unix(),
-            exp: now.unix().saturating_add(self.ttl.as_secs()),
+            exp: expires_at,
         };
-        encode(&self.header, &claims, &self.signing)
+        let token = encode(&self.header, &claims, &self.signing)
             .map(Token::new)
-            .map_err(|error| SignInError::Provider(error.to_string()))
+            .map_err(|error| SignInError::Provider(error.to_string()))?;
+        self.known.remember(TokenHash::of(&token), Good { subject: subject.clone(), expires_at });
+        Ok(token)
     }
 
-    fn check(&self, token: &str, now: Now) -> Result<Subject, VerifyError> {
-        if token.len() > MAX_ID_TOKEN_BYTES || token.split('.').count() != 3 {
+    fn check(&self, token: &Token, now: Now) -> Result<Subject, VerifyError> {
+        if token.expose().len() > MAX_ID_TOKEN_BYTES {
+            return Err(VerifyError::NotAToken);
+        }
+        let hash = TokenHash::of(token);
+        let good = if let Some(good) = self.known.recall(hash) {
+            good
+        } else {
+            let good = self.verified(token.expose())?;
+            self.known.remember(hash, good.clone());
+            good
+        };
+        if good.expires_at.saturating_add(LEEWAY_SECONDS) <= now.unix() {
+            return Err(VerifyError::Expired);
+        }
+        Ok(good.subject)
+    }
+
+    /// Everything but whether its time is over.
+    fn verified(&self, token: &str) -> Result<Good, VerifyError> {
+        if token.split('.').count() != 3 {
             return Err(VerifyError::NotAToken);
         }
         let header = decode_header(token).map_err(|_| VerifyError::Malformed)?;
@@ -111,10 +138,7 @@ impl EmbeddedIdentity {
         if claims.token_use != TOKEN_USE {
             return Err(VerifyError::Claim("token_use"));
         }
-        if claims.exp.saturating_add(LEEWAY_SECONDS) <= now.unix() {
-            return Err(VerifyError::Expired);
-        }
-        Ok(Subject::new(claims.sub))
+        Ok(Good { subject: Subject::new(claims.sub), expires_at: claims.exp })
     }
 }
 
@@ -127,7 +151,7 @@ impl IdentityProvider for EmbeddedIdentity {
     }
 
     async fn verify(&self, token: &Token, now: Now) -> Result<Subject, VerifyError> {
-        self.check(token.expose(), now)
+        self.check(token, now)
     }
 
     fn jwks(&self) -> Option<serde_json::Value> {

@@ -8,6 +8,7 @@ mod cognito;
 mod embedded;
 mod journal;
 mod key_file;
+mod known;
 
 use std::{fmt, time::Duration};
 
