@@ -413,3 +413,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 fn jittered(every: Duration) -> Duration {
     every.mul_f64(rand::random_range(0.9..1.1))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::{Settings, wiring};
+
+    /// What a socket's task may take while it waits, in bytes. The whole of it lives as long as the
+    /// socket: what is needed once, or now and then, belongs in a box.
+    const MAX_TASK_BYTES: usize = 1536;
+
+    #[tokio::test]
+    async fn a_sockets_task_is_small() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let addr = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(addr).await.expect("connected");
+        let broker = Arc::new(wiring::open(Settings::default()).expect("a broker"));
+        let stop = CancellationToken::new();
+        let task = Connection::new(stream, Vec::new(), broker).run(stop.clone(), stop, ());
+        let bytes = size_of_val(&task);
+        assert!(bytes <= MAX_TASK_BYTES, "{bytes} bytes");
+    }
+}
