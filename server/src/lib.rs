@@ -15,6 +15,7 @@
 //! * `tidy`: what is put away by itself: ended rooms, users whom nobody needs.
 //! * [`bus`]: other servers of the same rooms.
 //! * `aws`: what the clients of AWS share. [`breaker`]: a backend that fails is left alone.
+//! * [`check`]: trying what the settings name without serving.
 //! * [`broker`]: what all of them share, and what an owner may do with a room.
 //! * [`health`]: whether what the broker needs of others is there.
 //! * [`metrics`]: what is counted, for Prometheus.
@@ -31,6 +32,7 @@ pub mod aws;
 pub mod breaker;
 pub mod broker;
 pub mod bus;
+pub mod check;
 pub mod connection;
 pub mod health;
 pub mod http;

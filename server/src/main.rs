@@ -1,5 +1,6 @@
 //! `halyard-server`: the broker as a program.
 
+mod check_config;
 mod logging;
 mod signals;
 
@@ -42,14 +43,14 @@ fn main() -> ExitCode {
     let variables: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let (settings, places) = match read_with_places(&Typed::new(matches, variables)) {
+    let read = read_with_places(&Typed::new(matches, variables));
+    if name == "check-config" {
+        return check_config::run(read, matches.get_flag("connect"), matches.get_flag("json"));
+    }
+    let (settings, places) = match read {
         Ok(read) => read,
         Err(error) => return refused(&error),
     };
-    if name == "check-config" {
-        println!("{}", summary(&settings));
-        return ExitCode::SUCCESS;
-    }
     if name == "create-table" {
         return create_table(&settings);
     }
@@ -208,32 +209,6 @@ fn announce(server: &Server, settings: &Settings) {
     }
 }
 
-/// What the settings mean, without secrets.
-fn summary(settings: &Settings) -> String {
-    let mut lines = vec![
-        "the configuration is good".to_owned(),
-        format!("listen           {}", settings.listen),
-        format!("identity         {}", settings.identity),
-        format!("store            {}", settings.store),
-        format!("bus              {}", settings.bus),
-        format!("room_ttl         {}", humantime::format_duration(settings.room_ttl)),
-    ];
-    if let Some(addr) = settings.admin_listen {
-        lines.push(format!("admin_listen     {addr}"));
-    }
-    if let Some(dir) = &settings.data_dir {
-        lines.push(format!("data_dir         {}", dir.display()));
-    }
-    if let Some(url) = &settings.public_url {
-        lines.push(format!("public_url       {url}"));
-    }
-    lines.push(format!("stun_urls        {}", settings.stun_urls.join(", ")));
-    if let Some(turn) = &settings.turn {
-        lines.push(format!("turn_urls        {}", turn.urls.join(", ")));
-    }
-    lines.join("\n")
-}
-
 fn refused(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("halyard-server: {error}");
     ExitCode::from(EXIT_CONFIGURATION)
@@ -248,11 +223,15 @@ fn command() -> Command {
             .default_value("human")
             .help("How log lines on stderr look; HALYARD_LOG=debug shows more of them")
     };
+    let flag =
+        |name, help| clap::Arg::new(name).long(name).action(clap::ArgAction::SetTrue).help(help);
     let configured = |command: Command| command.arg(config_arg()).args(args());
     let serve = configured(Command::new("serve").about("Serve (the default)")).arg(log_format());
     let check = configured(
         Command::new("check-config").about("Say what the configuration means, or what is wrong"),
-    );
+    )
+    .arg(flag("connect", "Also try what it names: ports, certificate, store, identity, bus"))
+    .arg(flag("json", "Say it as one JSON object"));
     let table = configured(
         Command::new("create-table").about("Make the DynamoDB table of store = \"dynamodb\""),
     );

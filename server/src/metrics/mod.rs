@@ -73,8 +73,6 @@ pub struct Metrics {
     /// From a relayed message being given to its target's outbox to its being handed to the
     /// kernel. One message in [`RELAY_SAMPLE`](crate::rooms::RELAY_SAMPLE) of a socket is timed.
     pub relay: Histogram,
-    /// Sessions that a peer came back to within the resume window.
-    pub resumed: Counter,
     /// Rooms made.
     pub rooms_created: Counter,
     /// 1 from the moment the broker was asked to stop.
@@ -145,7 +143,6 @@ impl Metrics {
             outbox: Histogram::new(&BATCH_BUCKETS),
             joins: Histogram::new(&JOIN_BUCKETS),
             relay: Histogram::new(&RELAY_BUCKETS),
-            resumed: Counter::default(),
             rooms_created: Counter::default(),
             draining: Gauge::default(),
             bus_lag: Histogram::new(&BUS_BUCKETS),
@@ -196,11 +193,6 @@ impl Metrics {
             "peers",
             "Peers of this node by role, and whether they are here",
             self.peers.clone(),
-        );
-        r.register(
-            "sessions_resumed",
-            "Peers that came back to their session within the resume window",
-            self.resumed.clone(),
         );
         r.register("messages_received", "Messages read from peers", self.messages_received.clone());
         r.register(

@@ -119,3 +119,46 @@ fn every_refusal_is_counted_under_its_word_on_the_wire() {
         assert_eq!(word, labels::error_code(code));
     }
 }
+
+/// Words of this text that are names of metrics.
+fn names_in(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("halyard_") || word.starts_with("process_"))
+        .collect()
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+    let dashboard = include_str!("../../../docs/monitoring/grafana.json");
+    let alerts = include_str!("../../../docs/monitoring/alerts.yml");
+    let parsed: serde_json::Value = serde_json::from_str(dashboard).expect("JSON");
+    assert!(parsed["panels"].as_array().is_some_and(|panels| panels.len() > 15));
+    let text = everything().render(&Census::default(), Format::Classic);
+    let families = families(&text);
+    // What a scrape can hold: the names and, of histograms, their parts.
+    let known: BTreeSet<String> = families
+        .iter()
+        .flat_map(|(name, kind)| match kind.as_str() {
+            "histogram" => {
+                ["_bucket", "_sum", "_count"].map(|part| format!("{name}{part}")).to_vec()
+            }
+            _ => vec![name.clone()],
+        })
+        .collect();
+    for asked in names_in(dashboard).union(&names_in(alerts)) {
+        assert!(known.contains(*asked), "{asked} is asked for and there is no such metric");
+    }
+    // And nothing is counted that nobody looks at, but for what only informs.
+    let looked_at: BTreeSet<&str> = &names_in(dashboard) | &names_in(alerts);
+    for name in families.keys().filter(|name| name.starts_with("halyard_")) {
+        let is_looked_at = looked_at.iter().any(|asked| asked.starts_with(name.as_str()));
+        let informs = [
+            "halyard_build_info",
+            "halyard_draining",
+            "halyard_http_request_duration_seconds",
+            "halyard_rooms_created_total",
+            "halyard_sockets_opened_total",
+        ];
+        assert!(is_looked_at || informs.contains(&name.as_str()), "{name} is on no dashboard");
+    }
+}

@@ -5,6 +5,7 @@
 //! [`keys`] lists the words that people type for it and [`read()`] turns flags, variables and a TOML
 //! file into it, refusing what it does not understand.
 
+mod effective;
 mod keys;
 mod read;
 

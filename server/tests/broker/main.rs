@@ -1,5 +1,6 @@
 //! The broker over real sockets.
 
+mod check_config;
 mod durable;
 mod legacy;
 mod life;

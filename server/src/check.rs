@@ -1,0 +1,110 @@
+//! Trying what the settings name without serving: ports, files, backends.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use crate::{
+    Settings,
+    settings::{BusKind, TlsSettings},
+    time::Now,
+    wiring,
+};
+
+/// What does not answer by then does not answer.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// What.
+    pub what: String,
+    /// `Err` says why it did not work.
+    pub result: Result<(), String>,
+}
+
+/// Tries everything, one after the other, whatever fails. The data directory, the signing key and
+/// the embedded store are made where they are not there yet, as a start would.
+pub async fn connect(settings: &Settings) -> Vec<Tried> {
+    let mut tried = Vec::new();
+    let mut note = |what: String, result| tried.push(Tried { what, result });
+    let ports = [
+        ("listen", Some(settings.listen)),
+        ("rest_listen", settings.rest_listen),
+        ("admin_listen", settings.admin_listen),
+    ];
+    for (key, addr) in ports {
+        if let Some(addr) = addr {
+            note(format!("{key} {addr} is free"), port(addr).await);
+        }
+    }
+    if let Some(tls) = &settings.tls {
+        note(format!("the certificate {} can be read", tls.cert.display()), certificate(tls));
+    }
+    if let BusKind::Nats(nats) = &settings.bus {
+        for server in &nats.servers {
+            note(format!("bus {server} is reached"), reached(server).await);
+        }
+    }
+    // The bus was tried by itself: a store behind a bus that is away can be tried all the same.
+    let alone = Settings { bus: BusKind::Local, ..settings.clone() };
+    let opened = tokio::task::spawn_blocking(|| wiring::open(alone)).await;
+    let broker = match opened {
+        Ok(Ok(broker)) => broker,
+        Ok(Err(error)) => {
+            note("identity and store can be opened".to_owned(), Err(error.to_string()));
+            return tried;
+        }
+        Err(error) => {
+            note("identity and store can be opened".to_owned(), Err(error.to_string()));
+            return tried;
+        }
+    };
+    let probe = within(async { broker.identity.probe().await.map_err(|e| e.to_string()) });
+    note(format!("identity {} answers", settings.identity), probe.await);
+    let now = Now::read().unix();
+    let probe = within(async { broker.store.probe(now).await.map_err(|e| e.to_string()) });
+    note(format!("store {} answers", settings.store), probe.await);
+    tried
+}
+
+async fn within(trying: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    timeout(WITHIN, trying)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {} s", WITHIN.as_secs())))
+}
+
+async fn port(addr: SocketAddr) -> Result<(), String> {
+    TcpListener::bind(addr).await.map(drop).map_err(|error| error.to_string())
+}
+
+fn certificate(tls: &TlsSettings) -> Result<(), String> {
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+    let at = |path: &std::path::Path, error: &dyn std::fmt::Display| {
+        format!("{}: {error}", path.display())
+    };
+    let chain = CertificateDer::pem_file_iter(&tls.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| at(&tls.cert, &error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| at(&tls.key, &error))?;
+    rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map(drop)
+        .map_err(|error| at(&tls.cert, &error))
+}
+
+/// Whether somebody listens there. What they say is the bus's own matter.
+async fn reached(server: &str) -> Result<(), String> {
+    let url = url::Url::parse(server).map_err(|error| error.to_string())?;
+    let host = url.host_str().ok_or("there is no host in it")?.trim_matches(['[', ']']).to_owned();
+    let port = url.port().unwrap_or(4222);
+    within(async move {
+        TcpStream::connect((host.as_str(), port)).await.map(drop).map_err(|e| e.to_string())
+    })
+    .await
+}
