@@ -3,21 +3,34 @@
 //! An own loop instead of `axum::serve`, because requests must arrive in time, connections are
 //! bounded, and every task has an owner who waits for it.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use crate::{http::Permit, metrics::Metrics};
+use crate::{
+    broker::Broker,
+    http::Permit,
+    limits::{Limit, Open, forwarded::is_trusted},
+    metrics::Metrics,
+    settings::Timing,
+    write_within::WriteWithin,
+};
 
 /// What the head of a request may have in bytes. Identity tokens are the longest part of it.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -30,13 +43,42 @@ const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(1);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
     Connection: close\r\nContent-Length: 0\r\n\r\n";
 
+/// Said to who has too many already, or came too often.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\n\
+    Connection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// What one connection holds of the limits.
+#[derive(Debug)]
+pub(crate) struct Held {
+    #[expect(dead_code, reason = "held, not read")]
+    permit: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "held, not read")]
+    open: Option<Open>,
+}
+
+/// How a request came here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// The other end of the connection: the caller, or a proxy.
+    pub(crate) from: SocketAddr,
+    /// Whether the connection is TLS of this server's own.
+    pub(crate) tls: bool,
+    /// Whether it came to the port that serves REST alone.
+    pub(crate) rest_alone: bool,
+}
+
 /// One listener's loop.
 pub(crate) struct Acceptor {
     pub(crate) listener: TcpListener,
     pub(crate) routes: Router,
     pub(crate) room: Arc<Semaphore>,
     pub(crate) turned_away: Arc<Semaphore>,
-    pub(crate) request_within: Duration,
+    /// Without it nobody is counted by address: operators' probes.
+    pub(crate) broker: Option<Arc<Broker>>,
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// Nothing but REST is served here.
+    pub(crate) rest_alone: bool,
+    pub(crate) timing: Timing,
     pub(crate) stop: CancellationToken,
     pub(crate) kill: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -65,60 +107,86 @@ impl Acceptor {
     }
 
     fn accepted(&self, stream: TcpStream, from: SocketAddr) {
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
-            self.turn_away(stream);
-            return;
+        let held = match self.held(from.ip()) {
+            Ok(held) => held,
+            Err(limit) => {
+                self.turn_away(stream, limit);
+                return;
+            }
         };
         // Signaling is small messages that somebody waits for.
         let _ = stream.set_nodelay(true);
-        let permit = Permit(Arc::new(permit));
-        let routes = self.routes.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(permit.clone());
-            request.extensions_mut().insert(ConnectInfo(from));
-            routes.clone().oneshot(request)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.request_within)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let (stop, kill) = (self.stop.clone(), self.kill.clone());
-        self.tasks.spawn(async move {
-            let mut connection = std::pin::pin!(connection);
-            let mut stopping = false;
-            loop {
-                tokio::select! {
-                    biased;
-
-                    () = kill.cancelled() => return,
-                    // The request under way is finished, and no other is taken.
-                    () = stop.cancelled(), if !stopping => {
-                        stopping = true;
-                        connection.as_mut().graceful_shutdown();
+        let serving = Serving {
+            permit: Permit(Arc::new(held)),
+            routes: self.routes.clone(),
+            asked: Asked { from, tls: self.tls.is_some(), rest_alone: self.rest_alone },
+            request_within: self.timing.request_within,
+            stop: self.stop.clone(),
+        };
+        let kill = self.kill.clone();
+        let (within, metrics) = (self.timing, Arc::clone(&self.metrics));
+        let Some(tls) = self.tls.clone() else {
+            let stream = WriteWithin::new(stream, within.write_within);
+            self.tasks.spawn(until(kill, serving.run(stream)));
+            return;
+        };
+        let stop = self.stop.clone();
+        self.tasks.spawn(until(kill, async move {
+            // Boxed: what a handshake needs is given back when it is over.
+            let handshake = Box::pin(timeout(within.request_within, tls.accept(stream)));
+            let stream = tokio::select! {
+                () = stop.cancelled() => return,
+                shaken = handshake => match shaken {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "a TLS handshake failed");
+                        return;
                     }
-                    // How it ended is between hyper and the peer.
-                    _ = &mut connection => return,
-                }
-            }
-        });
+                    Err(_) => {
+                        metrics.limited(Limit::Slowness.name());
+                        return;
+                    }
+                },
+            };
+            serving.run(WriteWithin::new(stream, within.write_within)).await;
+        }));
     }
-}
 
-impl Acceptor {
-    /// Says that there is no room, to as many at a time as that costs little for.
-    fn turn_away(&self, mut stream: TcpStream) {
-        self.metrics.limited("max_connections");
-        tracing::warn!("no room for another connection; max_connections says how many");
+    /// The connection's share of what may be open; or the limit that was reached. Proxies that are
+    /// trusted stand for many, whose sockets are counted when they are opened.
+    fn held(&self, from: IpAddr) -> Result<Held, Limit> {
+        let permit = Arc::clone(&self.room).try_acquire_owned();
+        let permit = permit.map_err(|_| Limit::Connections)?;
+        let Some(broker) = &self.broker else { return Ok(Held { permit, open: None }) };
+        let (limiter, trusted) = (&broker.limiter, &broker.settings.trusted_proxies);
+        if is_trusted(from, trusted) {
+            return Ok(Held { permit, open: None });
+        }
+        let open = limiter.open.open(from).ok_or(Limit::ConnectionsPerAddress)?;
+        limiter
+            .admit(Limit::NewConnections, from, Instant::now())
+            .map_err(|refused| refused.limit)?;
+        Ok(Held { permit, open: Some(open) })
+    }
+
+    /// Says why there is no room, to as many at a time as that costs little for. Without a
+    /// handshake there are no words over TLS.
+    fn turn_away(&self, mut stream: TcpStream, limit: Limit) {
+        self.metrics.limited(limit.name());
+        if limit == Limit::Connections {
+            tracing::warn!("no room for another connection; max_connections says how many");
+        }
+        if self.tls.is_some() {
+            return;
+        }
         let Ok(permit) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
         let kill = self.kill.clone();
+        let answer = if limit == Limit::Connections { FULL } else { TOO_MANY };
         self.tasks.spawn(async move {
             let said = async {
                 // An answer to a request that was not made yet would be an error to the asker.
                 let _asked = stream.read(&mut [0; 1024]).await?;
-                stream.write_all(FULL).await?;
+                stream.write_all(answer).await?;
                 stream.shutdown().await?;
                 // Closing with the request unread would reset the connection before the answer is
                 // read.
@@ -131,6 +199,63 @@ impl Acceptor {
             }
             drop(permit);
         });
+    }
+}
+
+/// Runs something until `kill` fires.
+async fn until(kill: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+
+        () = kill.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// One connection that was accepted.
+struct Serving {
+    permit: Permit,
+    routes: Router,
+    asked: Asked,
+    request_within: Duration,
+    stop: CancellationToken,
+}
+
+impl Serving {
+    /// Serves HTTP until the connection ends or becomes a WebSocket, which then has its own task.
+    async fn run<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { permit, routes, asked, request_within, stop } = self;
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(permit.clone());
+            request.extensions_mut().insert(asked);
+            request.extensions_mut().insert(ConnectInfo(asked.from));
+            routes.clone().oneshot(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(request_within)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                biased;
+
+                // The request under way is finished, and no other is taken.
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                // How it ended is between hyper and the peer.
+                _ = &mut connection => return,
+            }
+        }
     }
 }
 

@@ -20,6 +20,7 @@
 //! * [`health`]: whether what the broker needs of others is there.
 //! * [`metrics`]: what is counted, for Prometheus.
 //! * [`rights`]: whether rights that were given still hold, for those who serve peers by themselves.
+//! * [`tls`]: this server's own certificate, renewed while it runs.
 //! * [`limits`]: how often somebody may try, and how fast a socket may talk.
 //! * [`ice`]: the STUN and TURN servers told to peers. [`secret`]: random tokens and their hashes.
 //!   [`time`]: the clocks, read in one place.
@@ -48,7 +49,9 @@ pub mod settings;
 pub mod store;
 mod tidy;
 pub mod time;
+pub mod tls;
 pub mod wiring;
+mod write_within;
 
 /// The target of spans for a collector: those of them that are not log lines.
 pub const SPANS: &str = "halyard_spans";

@@ -188,11 +188,14 @@ async fn bind(settings: &mut Settings, admin_was_typed: bool) -> Result<Server, 
 fn announce(server: &Server, settings: &Settings) {
     let addr = server.local_addr();
     let url = settings.public_url.as_ref().map_or_else(
-        || format!("http://{addr}"),
+        || format!("{}://{addr}", server.scheme()),
         |url| url.as_str().trim_end_matches('/').to_owned(),
     );
     tracing::info!("serving page, REST and WebSocket at {url}");
     tracing::info!("next, on the machine: halyard-worker run --server {url}");
+    if let Some(addr) = server.rest_addr() {
+        tracing::info!("REST alone also at {}://{addr}", server.scheme());
+    }
     if let Some(addr) = server.admin_addr() {
         tracing::info!("for operators: /health, /ready, /metrics and /log-level at http://{addr}");
         if !addr.ip().is_loopback() {

@@ -10,6 +10,7 @@ use tokio::{
     task::JoinError,
     time::{Instant, sleep, timeout, timeout_at},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[cfg(feature = "nats")]
@@ -26,6 +27,7 @@ use crate::{
     store::{OpenError, RoomStore},
     tidy,
     time::Now,
+    tls::{self, Certificate, TlsError},
     wiring,
 };
 
@@ -47,11 +49,42 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A broker that holds its port and is about to serve.
 pub struct Server {
     broker: Arc<Broker>,
-    listener: TcpListener,
-    local_addr: SocketAddr,
-    admin: Option<(TcpListener, SocketAddr)>,
+    doors: Doors,
     log_level: Option<Arc<dyn LogLevel>>,
     merged: Router,
+}
+
+/// Where it listens, and with which certificate.
+struct Doors {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    rest: Option<(TcpListener, SocketAddr)>,
+    admin: Option<(TcpListener, SocketAddr)>,
+    tls: Option<(Arc<Certificate>, TlsAcceptor)>,
+}
+
+impl Doors {
+    async fn take(settings: &Settings) -> Result<Self, BindError> {
+        let (listener, local_addr) = listen(settings.listen, "listen").await?;
+        let rest = match settings.rest_listen {
+            Some(addr) => Some(listen(addr, "rest-listen").await?),
+            None => None,
+        };
+        let admin = match settings.admin_listen {
+            Some(addr) => Some(listen(addr, "admin-listen").await?),
+            None => None,
+        };
+        let tls = match settings.tls.clone() {
+            Some(files) => {
+                let certificate =
+                    tokio::task::spawn_blocking(|| Certificate::open(files)).await??;
+                let acceptor = certificate.acceptor()?;
+                Some((certificate, acceptor))
+            }
+            None => None,
+        };
+        Ok(Self { listener, local_addr, rest, admin, tls })
+    }
 }
 
 /// The broker could not start.
@@ -80,6 +113,9 @@ pub enum BindError {
     #[cfg(feature = "nats")]
     #[error(transparent)]
     Bus(#[from] NatsError),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A setting needs another one.
     #[error("{0}")]
     Settings(String),
@@ -101,13 +137,9 @@ impl Server {
     /// [`run`](Self::run).
     pub async fn bind(settings: Settings) -> Result<Self, BindError> {
         // The port first: a second broker on the same one should not touch the store.
-        let (listener, local_addr) = listen(settings.listen, "listen").await?;
-        let admin = match settings.admin_listen {
-            Some(addr) => Some(listen(addr, "admin-listen").await?),
-            None => None,
-        };
+        let doors = Doors::take(&settings).await?;
         let broker = tokio::task::spawn_blocking(|| wiring::open(settings)).await??;
-        Ok(Self::over(broker, listener, local_addr, admin))
+        Ok(Self::over(broker, doors))
     }
 
     /// The same over backends that are there already, for programs with several brokers in one.
@@ -116,39 +148,33 @@ impl Server {
         store: Arc<dyn RoomStore>,
         identity: Arc<dyn IdentityProvider>,
     ) -> Result<Self, BindError> {
-        let (listener, local_addr) = listen(settings.listen, "listen").await?;
-        let admin = match settings.admin_listen {
-            Some(addr) => Some(listen(addr, "admin-listen").await?),
-            None => None,
-        };
+        let doors = Doors::take(&settings).await?;
         let broker = wiring::assemble(settings, store, identity)?;
-        Ok(Self::over(broker, listener, local_addr, admin))
+        Ok(Self::over(broker, doors))
     }
 
-    fn over(
-        broker: Broker,
-        listener: TcpListener,
-        local_addr: SocketAddr,
-        admin: Option<(TcpListener, SocketAddr)>,
-    ) -> Self {
-        Self {
-            broker: Arc::new(broker),
-            listener,
-            local_addr,
-            admin,
-            log_level: None,
-            merged: Router::new(),
-        }
+    fn over(broker: Broker, doors: Doors) -> Self {
+        Self { broker: Arc::new(broker), doors, log_level: None, merged: Router::new() }
     }
 
     /// The address that was taken, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.doors.local_addr
     }
 
-    /// The second address, where one was asked for.
+    /// The address of REST alone, where one was asked for.
+    pub fn rest_addr(&self) -> Option<SocketAddr> {
+        self.doors.rest.as_ref().map(|(_, addr)| *addr)
+    }
+
+    /// The scheme of links to this server: `https` with a certificate of its own.
+    pub fn scheme(&self) -> &'static str {
+        if self.doors.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The address for operators, where one was asked for.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|(_, addr)| *addr)
+        self.doors.admin.as_ref().map(|(_, addr)| *addr)
     }
 
     /// Lets operators see and change how much is logged, at `/log-level` of the second address.
@@ -176,33 +202,48 @@ impl Server {
         let timing = self.broker.settings.timing;
         let app = App {
             broker: Arc::clone(&self.broker),
-            local_addr: self.local_addr,
+            local_addr: self.doors.local_addr,
             stop: stop.clone(),
             kill: kill.clone(),
             tasks: tasks.clone(),
         };
-        let acceptor =
-            |listener, routes, most, stop: &CancellationToken, tasks: &TaskTracker| Acceptor {
-                listener,
-                routes,
-                room: Arc::new(Semaphore::new(most)),
-                turned_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
-                request_within: timing.request_within,
-                stop: stop.clone(),
-                kill: kill.clone(),
-                tasks: tasks.clone(),
-                metrics: Arc::clone(&self.broker.metrics),
-            };
-        let mut own = tokio::task::JoinSet::new();
         let most = self.broker.settings.limits.max_connections.min(Semaphore::MAX_PERMITS);
+        let acceptor = |listener, routes, room: &Arc<Semaphore>, tls| Acceptor {
+            listener,
+            routes,
+            room: Arc::clone(room),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE)),
+            broker: Some(Arc::clone(&self.broker)),
+            tls,
+            rest_alone: false,
+            timing,
+            stop: stop.clone(),
+            kill: kill.clone(),
+            tasks: tasks.clone(),
+            metrics: Arc::clone(&self.broker.metrics),
+        };
+        let mut own = tokio::task::JoinSet::new();
+        let (certificate, tls) = self.doors.tls.unzip();
+        let room = Arc::new(Semaphore::new(most));
         let routes = http::routes(app.clone()).merge(self.merged);
-        own.spawn(acceptor(self.listener, routes, most, &stop, &tasks).run());
+        own.spawn(acceptor(self.doors.listener, routes, &room, tls.clone()).run());
+        if let Some((listener, _)) = self.doors.rest {
+            let routes = http::rest_routes(app.clone());
+            let rest = acceptor(listener, routes, &room, tls);
+            own.spawn(Acceptor { rest_alone: true, ..rest }.run());
+        }
+        if let Some(certificate) = certificate {
+            let metrics = Arc::clone(&self.broker.metrics);
+            own.spawn(tls::watch(certificate, metrics, timing.reload_every, stop.clone()));
+        }
         // Operators look longer than peers: a drain is worth watching.
         let (admin_stop, admin_tasks) = (CancellationToken::new(), TaskTracker::new());
-        if let Some((listener, _)) = self.admin {
+        if let Some((listener, _)) = self.doors.admin {
             let routes = http::admin_routes(app, self.log_level);
-            let most = ADMIN_CONNECTIONS;
-            own.spawn(acceptor(listener, routes, most, &admin_stop, &admin_tasks).run());
+            let few = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+            let (stop, tasks) = (admin_stop.clone(), admin_tasks.clone());
+            let admin = acceptor(listener, routes, &few, None);
+            own.spawn(Acceptor { broker: None, stop, tasks, ..admin }.run());
         }
         own.spawn(health::watch(Arc::clone(&self.broker), health::Pace::default(), stop.clone()));
         // Until the places of this server are somebody else's, it is one of the servers.

@@ -84,7 +84,7 @@ pub fn assemble(
     };
     let watch = identity.keeps_users().then(Arc::default);
     let hall = Hall::with(limits, watch, bus(&settings)?);
-    let limiter = Limiter::new(&settings.limits);
+    let limiter = Limiter::new(&settings.limits, &settings.timing);
     let metrics = Arc::new(Metrics::new());
     let bus: &[Backend] = match &settings.bus {
         BusKind::Local => &[],

@@ -78,6 +78,8 @@ export function closeReason(code) {
       return 'the server heard nothing for too long';
     case 4002:
       return 'this network was too slow for the server';
+    case 4005:
+      return 'this page said too much in too short a time';
     default:
       return 'the server cannot be reached';
   }

@@ -67,8 +67,8 @@ pub enum CloseCode {
     Revoked,
     /// 4004: the room was closed or expired.
     RoomClosed,
-    /// 4005: the peer went on talking faster than it may after it was told, or too many of its
-    /// registrations were refused. It may come back, but not at once.
+    /// 4005: the peer went on talking faster than it may after it was told. It may come back, and
+    /// should talk less.
     TooFast,
 }
 
@@ -98,7 +98,7 @@ impl CloseCode {
             Self::GoingAway => "the server is going away, come back",
             Self::Unsupported => "signaling is text, binary frames are not accepted",
             Self::InvalidUtf8 => "the text is not UTF-8",
-            Self::TooBig => "the frame is larger than 1 MiB",
+            Self::TooBig => "the frame is larger than is accepted",
             Self::Internal => "internal error",
             Self::Replaced => "the same peer connected again",
             Self::TimedOut => "nothing was heard for too long",

@@ -22,6 +22,10 @@ use crate::rooms::Text;
 /// The most that a control frame may carry (RFC 6455, 5.5).
 const MAX_CONTROL_BYTES: usize = 125;
 
+/// Largest message before a registration succeeded. A `register` has two tokens and at most 16 KiB
+/// of metadata; strangers should not be able to fill the memory with offers that are for nobody.
+pub(super) const STRANGERS_BYTES: usize = 64 * 1024;
+
 /// What a peer sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -35,10 +39,21 @@ pub(super) enum Heard {
     Close(Option<u16>),
 }
 
+impl Heard {
+    /// Its size in bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Ping(payload) => payload.len(),
+            Self::Binary | Self::Pong | Self::Close(_) => 0,
+        }
+    }
+}
+
 /// Why nothing more can be read. Each has a close code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unreadable {
-    /// A message is larger than [`MAX_SIGNAL_BYTES`].
+    /// A message is larger than [`MAX_SIGNAL_BYTES`], or for a stranger [`STRANGERS_BYTES`].
     #[error("the message is too big")]
     TooBig,
     /// A text is not one.
@@ -50,8 +65,10 @@ pub(super) enum Unreadable {
 }
 
 /// What was read and is not whole yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Frames {
+    /// The largest message.
+    most: usize,
     kept: Vec<u8>,
     /// How much of `kept` is used up.
     used: usize,
@@ -59,15 +76,26 @@ pub(super) struct Frames {
     fragments: Option<Vec<u8>>,
 }
 
+impl Default for Frames {
+    fn default() -> Self {
+        Self { most: MAX_SIGNAL_BYTES, kept: Vec::new(), used: 0, fragments: None }
+    }
+}
+
 impl Frames {
-    /// Starts with what was read already.
-    pub(super) fn starting_with(kept: Vec<u8>) -> Self {
-        Self { kept, ..Self::default() }
+    /// Those of somebody who has not registered, starting with what was read already.
+    pub(super) fn of_a_stranger(kept: Vec<u8>) -> Self {
+        Self { kept, most: STRANGERS_BYTES, ..Self::default() }
+    }
+
+    /// They are a peer's from now on.
+    pub(super) fn are_a_peers(&mut self) {
+        self.most = MAX_SIGNAL_BYTES;
     }
 
     /// The next message of what is kept, if it is whole.
     pub(super) fn next(&mut self) -> Result<Option<Heard>, Unreadable> {
-        let (heard, used) = first(&mut self.kept[self.used..], &mut self.fragments)?;
+        let (heard, used) = first(&mut self.kept[self.used..], &mut self.fragments, self.most)?;
         self.used += used;
         if self.used == self.kept.len() {
             self.kept = Vec::new();
@@ -85,7 +113,7 @@ impl Frames {
             self.kept.extend_from_slice(fresh);
             return self.next();
         }
-        let (heard, used) = first(fresh, &mut self.fragments)?;
+        let (heard, used) = first(fresh, &mut self.fragments, self.most)?;
         self.kept.extend_from_slice(&fresh[used..]);
         Ok(heard)
     }
@@ -95,13 +123,14 @@ impl Frames {
 fn first(
     bytes: &mut [u8],
     fragments: &mut Option<Vec<u8>>,
+    most: usize,
 ) -> Result<(Option<Heard>, usize), Unreadable> {
     let mut used = 0;
-    while let Some((header, start, end)) = frame(&bytes[used..])? {
+    while let Some((header, start, end)) = frame(&bytes[used..], most)? {
         let payload = &mut bytes[used + start..used + end];
         used += end;
         unmask(payload, header.mask.unwrap_or_default());
-        if let Some(heard) = message(&header, payload, fragments)? {
+        if let Some(heard) = message(&header, payload, fragments, most)? {
             return Ok((Some(heard), used));
         }
     }
@@ -110,7 +139,7 @@ fn first(
 
 /// The head of the first frame and where its payload is, once all of it is there. What can never be
 /// accepted is refused before that.
-fn frame(bytes: &[u8]) -> Result<Option<(FrameHeader, usize, usize)>, Unreadable> {
+fn frame(bytes: &[u8], most: usize) -> Result<Option<(FrameHeader, usize, usize)>, Unreadable> {
     let mut cursor = Cursor::new(bytes);
     let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Unreadable::Protocol)?;
     let Some((header, len)) = parsed else { return Ok(None) };
@@ -119,7 +148,7 @@ fn frame(bytes: &[u8]) -> Result<Option<(FrameHeader, usize, usize)>, Unreadable
     }
     let most = match header.opcode {
         OpCode::Control(_) => MAX_CONTROL_BYTES,
-        OpCode::Data(_) => MAX_SIGNAL_BYTES,
+        OpCode::Data(_) => most,
     };
     if len > most as u64 {
         return Err(match header.opcode {
@@ -137,6 +166,7 @@ fn message(
     header: &FrameHeader,
     payload: &[u8],
     fragments: &mut Option<Vec<u8>>,
+    most: usize,
 ) -> Result<Option<Heard>, Unreadable> {
     match (header.opcode, fragments.as_mut()) {
         (OpCode::Control(_), _) if !header.is_final => Err(Unreadable::Protocol),
@@ -152,7 +182,7 @@ fn message(
             Ok(None)
         }
         (OpCode::Data(Data::Continue), Some(begun)) => {
-            if begun.len() + payload.len() > MAX_SIGNAL_BYTES {
+            if begun.len() + payload.len() > most {
                 return Err(Unreadable::TooBig);
             }
             begun.extend_from_slice(payload);

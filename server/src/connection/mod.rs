@@ -10,13 +10,13 @@ mod frames;
 mod registration;
 mod socket;
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use halyard_protocol::signal::{CloseCode, ErrorCode, Grant, ServerMessage};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -28,6 +28,7 @@ use self::{
 };
 use crate::{
     broker::Broker,
+    limits::{Limit, Talk, TooOften, Verdict},
     rooms::{Batch, Mailbox, Outbox, Refusal, Said, Seat, Text, unregistered},
 };
 
@@ -63,6 +64,7 @@ impl End {
 /// One socket.
 pub struct Connection<S> {
     socket: Socket<S>,
+    from: IpAddr,
     broker: Arc<Broker>,
     outbox: Arc<Outbox>,
     seat: Option<Seat>,
@@ -72,13 +74,20 @@ pub struct Connection<S> {
     /// When other TURN credentials are due.
     ice_due: Option<Instant>,
     heard: Instant,
+    talk: Talk,
+    /// Runs while the socket is not read, because it talked too fast.
+    pause: Option<Pin<Box<Sleep>>>,
+    /// Whether it has tried to register.
+    tried: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// A socket that was just upgraded. `first` is what arrived behind the request already.
-    pub fn new(stream: S, first: Vec<u8>, broker: Arc<Broker>) -> Self {
+    /// A socket that was just upgraded, of somebody at this address. `first` is what arrived behind
+    /// the request already.
+    pub fn new(stream: S, first: Vec<u8>, broker: Arc<Broker>, from: IpAddr) -> Self {
         Self {
             socket: Socket::new(stream, first),
+            from,
             broker,
             outbox: Arc::default(),
             seat: None,
@@ -86,6 +95,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             confirming: None,
             ice_due: None,
             heard: Instant::now(),
+            talk: Talk::default(),
+            pause: None,
+            tried: false,
         }
     }
 
@@ -130,6 +142,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut draining = false;
         let mut joined = false;
         loop {
+            // First, because who talks without a break would never let the timer have its turn.
+            if self.seat.is_none() && Instant::now() >= register_by {
+                return End::Closed(CloseCode::TimedOut);
+            }
             // Reading comes before writing, one frame at a time: a socket that dropped should be
             // noticed before a message is wasted on it.
             tokio::select! {
@@ -139,8 +155,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     draining = true;
                     self.say_draining();
                 }
-                heard = self.socket.next() => {
+                heard = self.socket.next(), if self.pause.is_none() => {
                     self.heard = Instant::now();
+                    if let Ok(said) = &heard
+                        && let Err(end) = self.not_too_fast(said)
+                    {
+                        return end;
+                    }
                     let was_registered = self.seat.is_some();
                     self.broker.metrics.messages_received.inc();
                     if let Err(end) = self.heard(heard).await {
@@ -151,6 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         joined = true;
                     }
                 }
+                () = over(&mut self.pause) => self.pause = None,
                 () = poll_fn(|cx| self.outbox.poll_ready(cx)) => {}
                 answer = Confirming::next(&mut self.confirming, &self.broker) => {
                     // Few wait at a time, and each is written before the next is looked for.
@@ -203,6 +225,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _ = self.outbox.put(Text::from(text), false);
     }
 
+    /// Counts a frame. Who talks too fast is not read for a moment, then told, then closed.
+    fn not_too_fast(&mut self, heard: &Heard) -> Result<(), End> {
+        let now = self.heard.into_std();
+        let wait = match self.talk.heard(heard.len(), &self.broker.limiter.pace, now) {
+            Verdict::Go => return Ok(()),
+            Verdict::Pause(wait) => wait,
+            Verdict::Tell(wait) => {
+                let refused = TooOften { limit: Limit::Messages, retry_after: wait };
+                self.refuse(&Refusal::too_often(&refused));
+                wait
+            }
+            Verdict::Close => {
+                self.broker.metrics.limited(Limit::Messages.name());
+                return Err(End::Closed(CloseCode::TooFast));
+            }
+        };
+        self.pause = Some(Box::pin(sleep(wait)));
+        Ok(())
+    }
+
+    /// Answers with a refusal.
+    fn refuse(&self, refusal: &Refusal) {
+        self.broker.metrics.refused(refusal.code());
+        if let Some(limit) = refusal.limit() {
+            self.broker.metrics.limited(limit.name());
+        }
+        tracing::debug!(code = ?refusal.code(), "refused");
+        self.trace_refusal(refusal);
+        // Answers to what the peer itself says are written before the next frame is read, so they
+        // cannot pile up.
+        self.outbox.put_welcome(refusal.to_text());
+    }
+
     async fn heard(&mut self, heard: Result<Heard, Ended>) -> Result<(), End> {
         match heard {
             Ok(Heard::Text(text)) => self.heard_text(text).await,
@@ -250,22 +305,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = answer {
-            self.broker.metrics.refused(refusal.code());
-            if let Some(limit) = refusal.limit() {
-                self.broker.metrics.limited(limit.name());
-            }
-            tracing::debug!(code = ?refusal.code(), "refused");
-            self.trace_refusal(&refusal);
-            // Answers to what the peer itself says are written before the next frame is read, so
-            // they cannot pile up.
-            self.outbox.put_welcome(refusal.to_text());
+            self.refuse(&refusal);
         }
         Ok(())
     }
 
     async fn register(&mut self, text: Text) -> Result<(), Refusal> {
-        let seat =
-            registration::register(&self.broker, &text, &self.outbox, self.seat.as_ref()).await?;
+        // Once for every socket that was admitted. Again and again on one socket would be as many
+        // questions to the store as there may be messages.
+        if std::mem::replace(&mut self.tried, true) {
+            let limiter = &self.broker.limiter;
+            let admitted = limiter.admit(Limit::Sockets, self.from, self.heard.into_std());
+            admitted.map_err(|refused| Refusal::too_often(&refused))?;
+        }
+        let seat = registration::register(
+            &self.broker,
+            self.from,
+            &text,
+            &self.outbox,
+            self.seat.as_ref(),
+        )
+        .await?;
+        self.socket.is_a_peers();
         tracing::info!(room = %seat.room(), peer = %seat.peer(), "a peer registered");
         let span = tracing::Span::current();
         span.record("room", seat.room().as_str()).record("peer", seat.peer().as_str());
@@ -409,6 +470,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// Ends with the pause, where there is one.
+async fn over(pause: &mut Option<Pin<Box<Sleep>>>) {
+    match pause {
+        Some(pause) => pause.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Within a tenth of `every`, so that peers which came together are not pinged together.
 fn jittered(every: Duration) -> Duration {
     every.mul_f64(rand::random_range(0.9..1.1))
@@ -432,7 +501,8 @@ mod tests {
         let stream = TcpStream::connect(addr).await.expect("connected");
         let broker = Arc::new(wiring::open(Settings::default()).expect("a broker"));
         let stop = CancellationToken::new();
-        let task = Connection::new(stream, Vec::new(), broker).run(stop.clone(), stop, ());
+        let from = "192.0.2.1".parse().expect("an address");
+        let task = Connection::new(stream, Vec::new(), broker, from).run(stop.clone(), stop, ());
         let bytes = size_of_val(&task);
         assert!(bytes <= MAX_TASK_BYTES, "{bytes} bytes");
     }

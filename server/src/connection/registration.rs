@@ -1,6 +1,6 @@
 //! The first message of a socket: who it is, which room it wants, and whether it may.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use halyard_protocol::{
     access::{Access, PeerRole},
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::{
     broker::Broker,
     identity::{Subject, VerifyError},
+    limits::TooOften,
     rooms::{Join, NotIn, Opened, Outbox, Refusal, Seat, SessionId},
     secret::{TokenHash, new_token},
     store::{Found, RoomRecord, StoreError},
@@ -50,10 +51,14 @@ struct Fields {
 /// is given up when this succeeds.
 pub(super) async fn register(
     broker: &Broker,
+    from: IpAddr,
     text: &str,
     outbox: &Arc<Outbox>,
     seat: Option<&Seat>,
 ) -> Result<Seat, Refusal> {
+    let (limiter, now) = (&broker.limiter, Now::read());
+    let too_often = |refused: TooOften| Refusal::too_often(&refused);
+    limiter.may_register(from, now.steady).map_err(too_often)?;
     let fields: Fields =
         serde_json::from_str(text).map_err(|error| Refusal::invalid_field(&error))?;
     let missing =
@@ -63,16 +68,21 @@ pub(super) async fn register(
     let room_id = fields.room_id.ok_or_else(missing)?;
     let id_token = fields.id_token.ok_or_else(missing)?;
 
-    let now = Now::read();
     let identity = broker.identity.verify(&id_token, now).await.map_err(|error| match error {
         VerifyError::Unavailable { retry_after } => unavailable(retry_after),
-        error => Refusal::bad_identity(&error.to_string()),
+        error => {
+            limiter.failed(from, None, now.steady);
+            Refusal::bad_identity(&error.to_string())
+        }
     })?;
+    limiter.may_register_as(&identity, now.steady).map_err(too_often)?;
     // A malformed name is the name of no room.
-    let no_room = || Refusal::new(ErrorCode::RoomNotFound, "Room not found");
-    let room_id = RoomId::new(room_id).map_err(|_| no_room())?;
+    let room_id = RoomId::new(room_id).map_err(|_| {
+        limiter.failed(from, Some(&identity), now.steady);
+        no_room()
+    })?;
     let ice = broker.ice.list_for(peer.as_str(), now.unix());
-    let mut join = Join {
+    let join = Join {
         again: session_here(seat, &room_id, &peer),
         peer,
         identity,
@@ -88,9 +98,27 @@ pub(super) async fn register(
         ice_servers: ice.ice_servers,
         mesh_ice_servers: ice.mesh_ice_servers,
     };
+    let who = join.identity.clone();
+    let entered = enter(broker, &room_id, join, outbox, now).await;
+    if let Err(refusal) = &entered
+        && matches!(refusal.code(), ErrorCode::InvalidToken | ErrorCode::RoomNotFound)
+    {
+        limiter.failed(from, Some(&who), now.steady);
+    }
+    entered
+}
+
+/// Checks its rights and lets it in.
+async fn enter(
+    broker: &Broker,
+    room_id: &RoomId,
+    mut join: Join,
+    outbox: &Arc<Outbox>,
+    now: Now,
+) -> Result<Seat, Refusal> {
     for _ in 0..LOOKS {
         let as_of = broker.hall.withdrawals();
-        let found = broker.store.get(&room_id, now.unix()).await.map_err(|error| {
+        let found = broker.store.get(room_id, now.unix()).await.map_err(|error| {
             tracing::error!(%error, "the room store failed");
             match error {
                 StoreError::Unavailable { retry_after, .. } => unavailable(retry_after),
@@ -130,6 +158,10 @@ async fn others(
     let resume = join.resume.as_ref().map(TokenHash::of);
     open.claim(&join.peer, &join.identity, resume).await;
     Ok(Some(open))
+}
+
+fn no_room() -> Refusal {
+    Refusal::new(ErrorCode::RoomNotFound, "Room not found")
 }
 
 fn unavailable(retry_after: Duration) -> Refusal {
@@ -202,7 +234,8 @@ mod tests {
             "id_token": bob.id_token, "token": old });
         let registering = tokio::spawn({
             let broker = broker.clone();
-            async move { register(&broker, &text.to_string(), &Arc::default(), None).await }
+            let from = "192.0.2.1".parse().expect("an address");
+            async move { register(&broker, from, &text.to_string(), &Arc::default(), None).await }
         });
         store.asked().await;
         let new = TokenHash::of(&new_token());

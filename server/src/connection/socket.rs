@@ -57,8 +57,13 @@ pub(super) struct Socket<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// On a stream that was just upgraded, of which `first` was read already.
     pub(super) fn new(stream: S, first: Vec<u8>) -> Self {
-        let frames = Frames::starting_with(first);
+        let frames = Frames::of_a_stranger(first);
         Self { stream, frames, unsent: Vec::new(), sent: 0, turn: 0, closed: None }
+    }
+
+    /// It is a peer's from now on, who may send more than a stranger.
+    pub(super) fn is_a_peers(&mut self) {
+        self.frames.are_a_peers();
     }
 
     /// The next message. Nothing is lost when this is dropped while it waits.

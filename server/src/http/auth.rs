@@ -1,5 +1,7 @@
 //! Who calls.
 
+use std::time::Instant;
+
 use axum::{
     Json,
     extract::{FromRequestParts, State},
@@ -10,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::{
     App,
+    caller::Asker,
     error::RestError,
     openapi::shapes::{Jwks, Refusal, Refused, SignedIn, Unknown},
 };
-use crate::{identity::Subject, time::Now};
+use crate::{identity::Subject, limits::Limit, time::Now};
 
 /// The bearer of a good identity token.
 pub(super) struct Caller(pub(super) Subject);
@@ -63,8 +66,12 @@ impl FromRequestParts<App> for Caller {
 )]
 pub(super) async fn anonymous_sign_in(
     State(app): State<App>,
+    asker: Asker,
     MaybeCaller(caller): MaybeCaller,
 ) -> Result<Json<Value>, RestError> {
+    let limiter = &app.broker.limiter;
+    let admitted = limiter.admit(Limit::SignIns, asker.address(), Instant::now());
+    admitted.map_err(|refused| RestError::too_often(&refused))?;
     let signed = app.broker.identity.sign_in(caller, Now::read()).await?;
     Ok(Json(json!({
         "id_token": signed.id_token,

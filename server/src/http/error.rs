@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::{
     broker::RoomError,
     identity::{SignInError, VerifyError},
+    limits::{Limit, TooOften},
     store::StoreError,
     time::whole_seconds,
 };
@@ -23,6 +24,7 @@ pub(super) struct RestError {
     code: &'static str,
     message: String,
     retry_after: Option<Duration>,
+    limit: Option<Limit>,
 }
 
 /// When a backend that did not say so itself may be back.
@@ -32,9 +34,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RefusalCode(pub(super) &'static str);
 
+/// The same for the limit that was reached.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReachedLimit(pub(super) Limit);
+
 impl RestError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None }
+        Self { status, code, message: message.into(), retry_after: None, limit: None }
     }
 
     /// The call means nothing.
@@ -62,6 +68,20 @@ impl RestError {
         .retry_after(retry_after.unwrap_or(RETRY_AFTER))
     }
 
+    /// The caller does it too often, or has too many.
+    pub(super) fn too_often(refused: &TooOften) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::new(status, "LIMIT_EXCEEDED", refused.to_string())
+            .over(refused.limit)
+            .retry_after(refused.retry_after)
+    }
+
+    /// Names the limit that was reached, for who counts.
+    pub(super) fn over(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Says when trying again may help.
     pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -87,6 +107,9 @@ impl IntoResponse for RestError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         response.extensions_mut().insert(RefusalCode(self.code));
+        if let Some(limit) = self.limit {
+            response.extensions_mut().insert(ReachedLimit(limit));
+        }
         response
     }
 }
@@ -102,6 +125,7 @@ impl From<RoomError> for RestError {
             RoomError::Refused(_) => Self::unavailable(None).saying(message),
             RoomError::Store(StoreError::TooMany { .. }) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "LIMIT_EXCEEDED", message)
+                    .over(Limit::RoomsPerIdentity)
             }
             RoomError::Store(error) => {
                 tracing::error!(%error, "the room store failed");

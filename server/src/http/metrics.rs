@@ -10,7 +10,10 @@ use axum::{
 };
 use tracing::Instrument;
 
-use super::{App, error::RefusalCode};
+use super::{
+    App,
+    error::{ReachedLimit, RefusalCode},
+};
 use crate::metrics::{Format, Interface};
 
 /// The route of what no other route has: the files of the page, and what is not there.
@@ -41,6 +44,9 @@ pub(super) async fn count(State(app): State<App>, request: Request, next: Next) 
     metrics.answered(method, route, response.status().as_u16(), asked.elapsed());
     if let Some(RefusalCode(code)) = response.extensions().get() {
         metrics.refused_over(Interface::Rest, code);
+    }
+    if let Some(ReachedLimit(limit)) = response.extensions().get() {
+        metrics.limited(limit.name());
     }
     response
 }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod caller;
 mod error;
 mod headers;
 mod health;
@@ -15,7 +16,7 @@ mod page;
 mod rooms;
 mod socket;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -24,12 +25,12 @@ use axum::{
     middleware,
     routing::{any, get},
 };
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use self::log_level::LogLevel;
 use crate::{
+    accept::Held,
     broker::{Broker, RoomError},
     settings::AllowedOrigins,
     store::StoreError,
@@ -37,6 +38,9 @@ use crate::{
 
 /// Largest body of a REST call: the biggest that means anything has a few hundred bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// A browser need not ask again for this long whether a page may call.
+const PREFLIGHT_GOOD_FOR: Duration = Duration::from_mins(10);
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -77,21 +81,30 @@ impl App {
     }
 }
 
-/// One connection's share of the most that may be open; it goes where the connection goes.
+/// One connection's share of what may be open; it goes where the connection goes.
 #[derive(Debug, Clone)]
-pub(crate) struct Permit(
-    #[expect(dead_code, reason = "held, not read")] pub(crate) Arc<OwnedSemaphorePermit>,
-);
+pub(crate) struct Permit(#[expect(dead_code, reason = "held, not read")] pub(crate) Arc<Held>);
 
 /// Every route of the broker.
 pub(crate) fn routes(app: App) -> Router {
-    Router::new()
+    let routes = openapi::rest()
         .route("/", any(socket::page_or_socket))
         .route("/ws", any(socket::socket))
         .route("/r/{room}", get(page::room))
-        .merge(openapi::rest())
-        .fallback(page::asset)
+        .fallback(page::asset);
+    finished(routes, app)
+}
+
+/// The routes of the port that has REST alone, as the original's 8001.
+pub(crate) fn rest_routes(app: App) -> Router {
+    finished(openapi::rest().fallback(error::not_found), app)
+}
+
+/// What every call goes through, from the last to the first.
+fn finished(routes: Router<App>, app: App) -> Router {
+    routes
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), caller::admit))
         .layer(cors(&app.broker.settings.allowed_origins))
         .layer(middleware::from_fn(headers::secure))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -123,6 +136,8 @@ fn cors(allowed: &AllowedOrigins) -> CorsLayer {
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(PREFLIGHT_GOOD_FOR)
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! Which pages may open a socket.
+//! Which pages may call.
 //!
-//! Browsers send no `Origin` check of their own for WebSockets, so it is made here. Programs send
-//! none at all and are let through: they could send any.
+//! Browsers make no check of their own for WebSockets and for plain POSTs, so it is made here.
+//! Programs send no `Origin` at all and are let through: they could send any.
 
 use axum::http::{HeaderMap, header};
 use url::Url;
 
-use crate::{Settings, settings::AllowedOrigins};
+use crate::{Settings, limits::Caller, settings::AllowedOrigins};
 
-/// Whether a request with these headers may open a socket.
-pub(super) fn allowed(settings: &Settings, headers: &HeaderMap) -> bool {
+/// Whether a request of this caller's with these headers may be answered.
+pub(super) fn allowed(settings: &Settings, headers: &HeaderMap, caller: &Caller) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let AllowedOrigins::Only(listed) = &settings.allowed_origins else { return true };
     let Ok(origin) = origin.to_str() else { return false };
@@ -22,16 +22,18 @@ pub(super) fn allowed(settings: &Settings, headers: &HeaderMap) -> bool {
         return true;
     }
     // The page's own host, whatever it is called and whoever ended its TLS.
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let hosts = [caller.host.as_deref(), host(headers)];
     let page = Url::parse(origin).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    match (host, page) {
-        (Some(host), Some(page)) => {
-            // Ports that go without saying are not said by either.
-            let with_scheme = Url::parse(&format!("{}://{host}", page.scheme()));
-            with_scheme.is_ok_and(|own| own.origin() == page.origin())
-        }
-        _ => false,
-    }
+    let Some(page) = page else { return false };
+    hosts.into_iter().flatten().any(|host| {
+        // Ports that go without saying are not said by either.
+        let with_scheme = Url::parse(&format!("{}://{host}", page.scheme()));
+        with_scheme.is_ok_and(|own| own.origin() == page.origin())
+    })
+}
+
+fn host(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok())
 }
 
 #[cfg(test)]
@@ -44,7 +46,9 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().expect("a header"));
         }
-        allowed(settings, &headers)
+        let peer = "10.1.1.1".parse().expect("an address");
+        let caller = Caller::of(peer, false, &headers, &settings.trusted_proxies);
+        allowed(settings, &headers, &caller)
     }
 
     #[test]
@@ -70,5 +74,47 @@ mod tests {
         assert!(!ask(&settings, Some("https://other.example"), "inside:1"));
         let any = Settings { allowed_origins: AllowedOrigins::Any, ..Settings::default() };
         assert!(ask(&any, Some("null"), "inside:1"));
+    }
+
+    #[test]
+    fn behind_a_proxy_the_own_page_is_the_one_at_the_proxys_address() {
+        let trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+        let settings = Settings { trusted_proxies, ..Settings::default() };
+        let ask = |settings: &Settings, origin: &str, forwarded: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "inside:8080".parse().expect("a header"));
+            headers.insert("x-forwarded-host", forwarded.parse().expect("a header"));
+            headers.insert(header::ORIGIN, origin.parse().expect("a header"));
+            let peer = "10.1.1.1".parse().expect("an address");
+            allowed(
+                settings,
+                &headers,
+                &Caller::of(peer, false, &headers, &settings.trusted_proxies),
+            )
+        };
+        assert!(ask(&settings, "https://lab.example", "lab.example"));
+        assert!(!ask(&settings, "https://evil.example", "lab.example"));
+        assert!(!ask(&Settings::default(), "https://lab.example", "lab.example"), "not trusted");
+    }
+
+    proptest::proptest! {
+        /// No page but the own one is let in, whatever it is called.
+        #[test]
+        fn no_origin_is_a_panic_or_somebody_elses(origin in "[ -~]{0,60}", host in "[ -~]{0,40}") {
+            let mut headers = HeaderMap::new();
+            let (Ok(origin), Ok(host)) = (origin.parse(), host.parse()) else { return Ok(()) };
+            headers.insert(header::ORIGIN, origin);
+            headers.insert(header::HOST, host);
+            let peer = "192.0.2.1".parse().expect("an address");
+            let caller = Caller::of(peer, false, &headers, &[]);
+            if allowed(&Settings::default(), &headers, &caller) {
+                let text = |name| headers[name].to_str().expect("text").to_ascii_lowercase();
+                let page = Url::parse(&text(header::ORIGIN)).expect("a URL");
+                proptest::prop_assert!(matches!(page.scheme(), "http" | "https"));
+                let name = page.host_str().expect("a host").trim_matches(['[', ']']).to_owned();
+                let own = Url::parse(&format!("http://{}", text(header::HOST))).expect("a host");
+                proptest::prop_assert_eq!(own.host_str().map(|h| h.trim_matches(['[', ']'])), Some(name.as_str()));
+            }
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! Rooms, for their owners.
 
+use std::time::Instant;
+
 use axum::{
     Json,
     extract::{FromRequestParts, Path, State},
-    http::{HeaderMap, request::Parts},
+    http::request::Parts,
 };
 use halyard_protocol::{
     access::Access,
@@ -17,6 +19,7 @@ use super::{
     App,
     auth::Caller,
     body::Body,
+    caller::Asker,
     error::RestError,
     links::{base_url, join_url},
     openapi::shapes::{
@@ -26,6 +29,7 @@ use super::{
 };
 use crate::{
     broker::RoomError,
+    limits::Limit,
     store::{RoomRecord, StoreError},
     time::Now,
 };
@@ -51,11 +55,16 @@ pub(super) struct Create {
 pub(super) async fn create(
     State(app): State<App>,
     Caller(owner): Caller,
-    headers: HeaderMap,
+    asker: Asker,
     Body(wish): Body<Create>,
 ) -> Result<Json<Value>, RestError> {
+    let (limiter, at) = (&app.broker.limiter, Instant::now());
+    let admitted = limiter
+        .admit(Limit::NewRooms, asker.address(), at)
+        .and_then(|()| limiter.admit_room_of(&owner, at));
+    admitted.map_err(|refused| RestError::too_often(&refused))?;
     let room = app.broker.create_room(owner, wish.ttl_seconds, wish.name, Now::read()).await?;
-    let base = base_url(&app, &headers);
+    let base = base_url(&app, &asker);
     let id = &room.record.id;
     Ok(Json(json!({
         "room_id": id,
@@ -200,7 +209,7 @@ pub(super) async fn revoke(
     State(app): State<App>,
     Caller(owner): Caller,
     Id(id): Id,
-    headers: HeaderMap,
+    asker: Asker,
     Body(wish): Body<Revoke>,
 ) -> Result<Json<Value>, RestError> {
     let now = Now::read();
@@ -215,7 +224,7 @@ pub(super) async fn revoke(
             let (broker, room) = (app.broker.clone(), id.clone());
             let revoking = async move { broker.revoke_role(&room, &owner, role, now).await };
             let (revoked, token) = app.to_the_end(revoking).await?;
-            let link = join_url(&base_url(&app, &headers), &id, &token);
+            let link = join_url(&base_url(&app, &asker), &id, &token);
             let link_name = if role == Access::Viewer { "viewer_url" } else { "join_url" };
             let mut answer =
                 json!({ "room_id": id, "role": role, "revoked": revoked, "token": token });

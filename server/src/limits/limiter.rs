@@ -8,8 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Bucket, OpenConnections, Rate, Source, table::Table};
-use crate::{identity::Subject, settings::Limits, time::whole_seconds};
+use super::{Bucket, OpenConnections, Pace, Rate, Source, table::Table};
+use crate::{
+    identity::Subject,
+    settings::{Limits, Timing},
+    time::whole_seconds,
+};
 
 /// Callers remembered at a time, some 64 bytes each. A robot lab is a handful of them; more than
 /// this at a time are an attack, see [`Table`].
@@ -55,11 +59,13 @@ pub enum Limit {
     PeersPerRoom,
     /// Messages and bytes on one socket (`messages_per_second`).
     Messages,
+    /// A TLS handshake, a head or an answer that took too long.
+    Slowness,
 }
 
 impl Limit {
     /// Every limit, for who counts them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::NewConnections,
@@ -74,6 +80,7 @@ impl Limit {
         Self::RoomsPerIdentity,
         Self::PeersPerRoom,
         Self::Messages,
+        Self::Slowness,
     ];
 
     /// The stable word.
@@ -93,6 +100,7 @@ impl Limit {
             Self::RoomsPerIdentity => "max_rooms_per_identity",
             Self::PeersPerRoom => "max_peers_per_room",
             Self::Messages => "messages_per_second",
+            Self::Slowness => "slowness",
         }
     }
 
@@ -113,6 +121,7 @@ impl Limit {
             Self::RoomsPerIdentity => "rooms of this identity",
             Self::PeersPerRoom => "peers in this room",
             Self::Messages => "messages on this socket",
+            Self::Slowness => "seconds taken",
         }
     }
 }
@@ -155,16 +164,19 @@ pub struct Limiter {
     handshakes: u64,
     /// The connections that are open.
     pub open: Arc<OpenConnections>,
+    /// How fast each socket may talk.
+    pub pace: Pace,
 }
 
 impl Limiter {
     /// With these limits.
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, timing: &Timing) -> Self {
         Self {
             table: Table::new(REMEMBERED),
             hasher: RandomState::new(),
             handshakes: limits.handshakes_per_minute as u64,
             open: OpenConnections::new(limits.max_connections_per_address),
+            pace: Pace::new(limits.messages_per_second, timing),
         }
     }
 
@@ -232,7 +244,8 @@ mod tests {
     use super::*;
 
     fn limiter(handshakes_per_minute: usize) -> Limiter {
-        Limiter::new(&Limits { handshakes_per_minute, ..Limits::default() })
+        let limits = Limits { handshakes_per_minute, ..Limits::default() };
+        Limiter::new(&limits, &Timing::default())
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -241,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_lab_behind_one_address_comes_back_at_once_after_a_power_cut() {
-        let (limiter, now) = (Limiter::new(&Limits::default()), Instant::now());
+        let (limiter, now) = (limiter(Limits::default().handshakes_per_minute), Instant::now());
         let lab = ip("192.0.2.7");
         for _robot in 0..200 {
             assert_eq!(limiter.admit(Limit::NewConnections, lab, now), Ok(()));
@@ -270,7 +283,7 @@ mod tests {
 
     #[test]
     fn who_guesses_tokens_waits_and_his_neighbours_do_not() {
-        let (limiter, now) = (Limiter::new(&Limits::default()), Instant::now());
+        let (limiter, now) = (limiter(Limits::default().handshakes_per_minute), Instant::now());
         let lab = ip("192.0.2.7");
         let (guesser, neighbour) = (Subject::new("guesser"), Subject::new("neighbour"));
         for _ in 0..FAILURES_OF_IDENTITY {

@@ -4,6 +4,7 @@
 //!
 //! * [`bucket`]: how fast something may happen, with a burst.
 //! * [`address`]: whom a caller's address stands for.
+//! * [`forwarded`]: who is behind a proxy.
 //! * [`table`]: a bucket for everybody who calls, in bounded memory.
 //! * [`limiter`]: which limits there are, and who is refused.
 //! * [`open`]: how many connections each address has.
@@ -11,6 +12,7 @@
 
 pub mod address;
 pub mod bucket;
+pub mod forwarded;
 pub mod limiter;
 pub mod open;
 pub mod table;
@@ -19,7 +21,8 @@ pub mod talk;
 pub use self::{
     address::Source,
     bucket::{Bucket, Rate},
+    forwarded::Caller,
     limiter::{Limit, Limiter, TooOften},
     open::{Open, OpenConnections},
-    talk::{Talk, Verdict},
+    talk::{Pace, Talk, Verdict},
 };

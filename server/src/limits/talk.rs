@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Bucket, Rate};
+use crate::settings::Timing;
 
 /// Seconds of messages that may come at once: somebody who joins sends some twenty candidates to
 /// each of those who are there.
@@ -17,27 +18,26 @@ const BYTES_PER_MESSAGE: u64 = 16 * 1024;
 const LEAST_BURST_BYTES: u64 = 2 * halyard_protocol::limits::MAX_SIGNAL_BYTES as u64;
 /// A frame that comes this soon after a pause had been waiting.
 const WAS_WAITING: Duration = Duration::from_millis(5);
-/// Messages wait without a gap for this long before the peer is told.
-const TELL_AFTER: Duration = Duration::from_secs(5);
-/// And for this long before it is closed.
-const CLOSE_AFTER: Duration = Duration::from_secs(30);
-
 /// What every socket may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     messages: Rate,
     bytes: Rate,
+    tell_after: Duration,
+    close_after: Duration,
 }
 
 impl Pace {
     /// So many messages in a second, and ten times as many at once.
-    pub fn new(messages_per_second: usize) -> Self {
+    pub fn new(messages_per_second: usize, timing: &Timing) -> Self {
         let messages = messages_per_second as u64;
         let bytes = messages.saturating_mul(BYTES_PER_MESSAGE);
         let burst = bytes.saturating_mul(BURST_SECONDS).max(LEAST_BURST_BYTES);
         Self {
             messages: Rate::per_second(messages, messages.saturating_mul(BURST_SECONDS)),
             bytes: Rate::per_second(bytes, burst),
+            tell_after: timing.tell_after,
+            close_after: timing.close_after,
         }
     }
 }
@@ -84,8 +84,8 @@ impl Talk {
         self.resume_at = now.checked_add(wait);
         let since = *self.since.get_or_insert(now);
         match now.saturating_duration_since(since) {
-            long if long >= CLOSE_AFTER => Verdict::Close,
-            long if long >= TELL_AFTER && !self.told => {
+            long if long >= pace.close_after => Verdict::Close,
+            long if long >= pace.tell_after && !self.told => {
                 self.told = true;
                 Verdict::Tell(wait)
             }
@@ -98,9 +98,13 @@ impl Talk {
 mod tests {
     use super::*;
 
+    fn pace(messages_per_second: usize) -> Pace {
+        Pace::new(messages_per_second, &Timing::default())
+    }
+
     /// Talks `per_second` into a socket that is read as the verdicts say, for `seconds`.
     fn talk(per_second: u32, seconds: u32, bytes: usize) -> (usize, bool, Option<Duration>) {
-        let pace = Pace::new(50);
+        let pace = pace(50);
         let start = Instant::now();
         let (mut talk, mut now) = (Talk::default(), start);
         let (mut heard, mut told) = (0, false);
@@ -151,12 +155,12 @@ mod tests {
         let most = (8 + 1) * 2 + 20 * 2;
         assert!(heard <= most, "{heard} of half a megabyte in 20 s");
         let one = 1024 * 1024;
-        assert_eq!(Talk::default().heard(one, &Pace::new(1), Instant::now()), Verdict::Go);
+        assert_eq!(Talk::default().heard(one, &pace(1), Instant::now()), Verdict::Go);
     }
 
     #[test]
     fn who_slows_down_after_being_told_is_forgiven() {
-        let (pace, mut now) = (Pace::new(50), Instant::now());
+        let (pace, mut now) = (pace(50), Instant::now());
         let mut talk = Talk::default();
         loop {
             match talk.heard(100, &pace, now) {

@@ -288,6 +288,10 @@ pub struct Timing {
     pub request_within: Duration,
     /// How often the files of the certificate are read again.
     pub reload_every: Duration,
+    /// A socket whose messages had to wait this long without a gap is told that it talks too fast.
+    pub tell_after: Duration,
+    /// And closed after this long.
+    pub close_after: Duration,
 }
 
 impl Default for Timing {
@@ -302,6 +306,8 @@ impl Default for Timing {
             drain_within: Duration::from_secs(10),
             request_within: Duration::from_secs(15),
             reload_every: Duration::from_secs(10),
+            tell_after: Duration::from_secs(5),
+            close_after: Duration::from_secs(30),
         }
     }
 }

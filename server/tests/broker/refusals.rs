@@ -29,7 +29,7 @@ async fn a_wrong_room_token_is_refused_and_the_socket_stays_open() {
     let room = broker.create_room(&ann).await;
     let mut peer = broker.socket().await;
     let bob = broker.sign_in().await;
-    for token in ["nope", "", &"x".repeat(100_000)] {
+    for token in ["nope", "", &"x".repeat(50_000)] {
         let answer = peer.register(&room, token, &bob, "bob", json!({})).await;
         assert_eq!(refusal(&answer), ("INVALID_TOKEN", "Invalid token"));
     }

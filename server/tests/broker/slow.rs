@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::support::{Broker, Peer, Room};
+use crate::support::{Broker, Peer, Room, settings};
 
 /// What is sent to the peer that does not read.
 const FLOOD_BYTES: usize = 200 * 1024 * 1024;
@@ -18,6 +18,13 @@ fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a figure");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+/// A broker on which the flood may come as fast as it can.
+async fn fast() -> Broker {
+    let mut settings = settings();
+    settings.limits.messages_per_second = 1_000_000;
+    Broker::with(settings).await
 }
 
 /// A stopped reader in a room, connected with a small receive buffer.
@@ -42,7 +49,7 @@ async fn there_and_back(from: &mut Peer, to: &mut Peer, target: &str) -> Duratio
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stopped_reader_is_cut_off_and_costs_nobody_else_anything() {
-    let broker = Broker::start().await;
+    let broker = fast().await;
     let ann = broker.sign_in().await;
     let room = broker.create_room(&ann).await;
     let slow = stopped(&broker, &room).await;
@@ -98,7 +105,7 @@ async fn a_stopped_reader_is_cut_off_and_costs_nobody_else_anything() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_slow_reader_learns_why_it_was_cut_off() {
-    let broker = Broker::start().await;
+    let broker = fast().await;
     let ann = broker.sign_in().await;
     let room = broker.create_room(&ann).await;
     let mut slow = stopped(&broker, &room).await;
