@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::Semaphore,
     task::JoinError,
     time::{Instant, sleep, timeout, timeout_at},
@@ -31,6 +31,10 @@ use crate::{
     wiring,
 };
 
+/// Connections that may wait to be accepted; the system may allow fewer. The library's own 128 is
+/// not enough when a proxy restarts and everybody comes back at once: who does not fit tries again
+/// after a second.
+const BACKLOG: u32 = 4096;
 /// How often rooms are looked at: the grain of expiry and of the resume window.
 const TICK: Duration = Duration::from_secs(1);
 /// Connections at a time on the second address: a few probes.
@@ -65,13 +69,13 @@ struct Doors {
 
 impl Doors {
     async fn take(settings: &Settings) -> Result<Self, BindError> {
-        let (listener, local_addr) = listen(settings.listen, "listen").await?;
+        let (listener, local_addr) = listen(settings.listen, "listen")?;
         let rest = match settings.rest_listen {
-            Some(addr) => Some(listen(addr, "rest-listen").await?),
+            Some(addr) => Some(listen(addr, "rest-listen")?),
             None => None,
         };
         let admin = match settings.admin_listen {
-            Some(addr) => Some(listen(addr, "admin-listen").await?),
+            Some(addr) => Some(listen(addr, "admin-listen")?),
             None => None,
         };
         let tls = match settings.tls.clone() {
@@ -287,12 +291,18 @@ impl Server {
     }
 }
 
-async fn listen(
-    addr: SocketAddr,
-    flag: &'static str,
-) -> Result<(TcpListener, SocketAddr), BindError> {
+fn listen(addr: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
     let failed = |source| BindError::Listen { addr, flag, source };
-    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let bound = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As `TcpListener::bind` does: a broker that restarts finds its port free. On Windows the
+        // same option would let another program take it.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    let listener = bound().map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     Ok((listener, local))
 }
