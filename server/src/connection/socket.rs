@@ -40,6 +40,12 @@ pub(super) enum Ended {
     Unreadable(Unreadable),
 }
 
+/// What a peer closed with.
+#[derive(Debug, Clone, Copy)]
+struct Goodbye {
+    code: Option<u16>,
+}
+
 /// One WebSocket, this end being the server.
 #[derive(Debug)]
 pub(super) struct Socket<S> {
@@ -51,7 +57,7 @@ pub(super) struct Socket<S> {
     /// Bytes read in this turn.
     turn: usize,
     /// The peer's goodbye, to be answered with the same code.
-    closed: Option<Option<u16>>,
+    closed: Option<Goodbye>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
@@ -77,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             heard = ready!(self.poll_read(cx))?;
         }
         if let Some(Heard::Close(code)) = heard {
-            self.closed = Some(code);
+            self.closed = Some(Goodbye { code });
         }
         Poll::Ready(heard.ok_or(Ended::Lost))
     }
@@ -171,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// when the peer has closed its side. A goodbye of the peer's is answered with its own code.
     pub(super) async fn close(&mut self, code: u16, reason: &str) {
         let said = match self.closed {
-            Some(theirs) => theirs.map(|code| (code, "")),
+            Some(theirs) => theirs.code.map(|code| (code, "")),
             None => Some((code, reason)),
         };
         // An error means that the peer is gone already.
