@@ -149,13 +149,13 @@ impl Fuse {
                 self.breaker().succeeded();
                 return Ok(value);
             }
-            Ok(Err(error)) => match outage(&error) {
-                Some(why) => why,
-                None => {
+            Ok(Err(error)) => {
+                let Some(why) = outage(&error) else {
                     self.breaker().succeeded();
                     return Err(Failed::Answered(error));
-                }
-            },
+                };
+                why
+            }
             Err(_) => format!("no answer within {:?}", self.within),
         };
         let open = self.breaker().failed(Instant::now());

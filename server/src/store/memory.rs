@@ -20,7 +20,7 @@ pub struct MemoryStore {
 /// The records and what is needed to find some of them without looking at all.
 #[derive(Debug, Default)]
 struct Rooms {
-    by_id: HashMap<RoomId, RoomRecord>,
+    records: HashMap<RoomId, RoomRecord>,
     /// `(expires_at, id)`.
     by_expiry: BTreeSet<(u64, RoomId)>,
     /// `(expires_at, id)` of each owner: the live ones are at the end.
@@ -33,11 +33,11 @@ impl Rooms {
         let key = (room.expires_at, room.id.clone());
         self.by_expiry.insert(key.clone());
         self.by_owner.entry(room.owner.clone()).or_default().insert(key);
-        self.by_id.insert(room.id.clone(), room);
+        self.records.insert(room.id.clone(), room);
     }
 
     fn remove(&mut self, id: &RoomId) -> Option<RoomRecord> {
-        let room = self.by_id.remove(id)?;
+        let room = self.records.remove(id)?;
         let key = (room.expires_at, room.id.clone());
         self.by_expiry.remove(&key);
         if let Some(owned) = self.by_owner.get_mut(&room.owner) {
@@ -50,7 +50,7 @@ impl Rooms {
     }
 
     fn live(&self, id: &RoomId, now: u64) -> Option<&RoomRecord> {
-        self.by_id.get(id).filter(|room| !room.is_expired(now))
+        self.records.get(id).filter(|room| !room.is_expired(now))
     }
 
     fn owned(&self, owner: &Subject, now: u64) -> impl Iterator<Item = &RoomRecord> {
@@ -96,7 +96,7 @@ impl RoomStore for MemoryStore {
     }
 
     async fn get(&self, id: &RoomId, now: u64) -> Result<Found, StoreError> {
-        Ok(self.with(|rooms| match rooms.by_id.get(id) {
+        Ok(self.with(|rooms| match rooms.records.get(id) {
             None => Found::Absent,
             Some(room) if room.is_expired(now) => Found::Expired,
             Some(room) => Found::Live(room.clone()),

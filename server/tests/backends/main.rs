@@ -5,4 +5,5 @@
 mod cognito;
 #[cfg(feature = "aws")]
 mod dynamodb;
+mod full_disk;
 mod support;

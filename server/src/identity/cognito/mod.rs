@@ -171,12 +171,11 @@ impl CognitoIdentity {
 fn addresses(settings: &CognitoSettings) -> Result<(String, Url), CognitoError> {
     let pool = &settings.user_pool_id;
     let wrong = || CognitoError::PoolName { pool: pool.clone() };
-    let issuer = match &settings.issuer {
-        Some(issuer) => issuer.as_str().trim_end_matches('/').to_owned(),
-        None => {
-            let (region, _) = pool.split_once('_').ok_or_else(wrong)?;
-            format!("https://cognito-idp.{region}.amazonaws.com/{pool}")
-        }
+    let issuer = if let Some(issuer) = &settings.issuer {
+        issuer.as_str().trim_end_matches('/').to_owned()
+    } else {
+        let (region, _) = pool.split_once('_').ok_or_else(wrong)?;
+        format!("https://cognito-idp.{region}.amazonaws.com/{pool}")
     };
     let jwks_url = match &settings.jwks_url {
         Some(url) => url.clone(),

@@ -9,6 +9,7 @@ use aws_sdk_cognitoidentityprovider::{
     error::{ProvideErrorMetadata, SdkError},
     types::{AuthFlowType, ExplicitAuthFlowsType, MessageActionType, UserPoolMfaType},
 };
+use futures_util::future::BoxFuture;
 use halyard_protocol::token::Token;
 
 use crate::{
@@ -165,14 +166,16 @@ impl Pool {
         PoolError::Failed { pool: self.id.clone(), action, why: said(error) }
     }
 
-    async fn call<T, E>(
-        &self,
-        work: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, Answered>
+    /// Boxed: the library's futures have some 20 KiB, and whoever waits would carry them along.
+    fn call<'a, T, E>(
+        &'a self,
+        work: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, Answered>>
     where
-        E: ProvideErrorMetadata + Error + 'static,
+        T: Send + 'a,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        self.fuse.call(work, outage).await.map_err(|failed| match failed {
+        let named = |failed: Failed<SdkError<E, HttpResponse>>| match failed {
             Failed::Unavailable { retry_after, why } => {
                 Answered { code: None, error: CallError::Unavailable { retry_after, why } }
             }
@@ -180,7 +183,8 @@ impl Pool {
                 code: error.as_service_error().and_then(|error| error.code()).map(str::to_owned),
                 error: CallError::Failed(said(&error)),
             },
-        })
+        };
+        Box::pin(async move { self.fuse.call(work, outage).await.map_err(named) })
     }
 
     /// Whether the pool answers.

@@ -28,6 +28,7 @@ use aws_sdk_dynamodb::{
         AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure, Select,
     },
 };
+use futures_util::future::BoxFuture;
 use halyard_protocol::{access::Access, ids::RoomId};
 
 pub use self::table::{TableError, create_table};
@@ -76,14 +77,16 @@ impl DynamoStore {
         Ok(Self { client, table: table.to_owned(), expires_by_itself, fuse })
     }
 
-    async fn call<T, E>(
-        &self,
-        work: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, CallError<E>>
+    /// Boxed: the library's futures have some 20 KiB, and whoever waits would carry them along.
+    fn call<'a, T, E>(
+        &'a self,
+        work: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, CallError<E>>>
     where
+        T: Send + 'a,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        self.fuse.call(work, outage).await.map_err(|failed| match failed {
+        let named = |failed: Failed<SdkError<E, HttpResponse>>| match failed {
             Failed::Unavailable { retry_after, why } => {
                 CallError::Store(StoreError::Unavailable { retry_after, why })
             }
@@ -98,7 +101,8 @@ impl DynamoStore {
                     _ => CallError::Store(StoreError::Backend(why)),
                 }
             }
-        })
+        };
+        Box::pin(async move { self.fuse.call(work, outage).await.map_err(named) })
     }
 
     /// How many live rooms an owner has, as far as the index knows, counted up to `most`.

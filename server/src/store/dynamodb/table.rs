@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
     error::{BuildError, ProvideErrorMetadata, SdkError},
+    operation::create_table::CreateTableError,
     types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
         Projection, ProjectionType, ScalarAttributeType, TableDescription, TableStatus,
@@ -257,7 +258,7 @@ async fn make(client: &Client, table: &str) -> Result<(), TableError> {
         Err(error)
             if error
                 .as_service_error()
-                .is_some_and(|error| error.is_resource_in_use_exception()) =>
+                .is_some_and(CreateTableError::is_resource_in_use_exception) =>
         {
             Ok(())
         }

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use super::{SOON, moto::REGION, program::Program};
+use super::{SOON, program::Program};
+
+/// The region that the tests believe in.
+pub(crate) const REGION: &str = "eu-central-1";
 
 /// `halyard-server` with this subcommand (or none), flags, and AWS at these addresses.
 pub(crate) fn command(args: &[&str], dynamodb: &str, cognito: &str) -> Command {
@@ -45,8 +48,12 @@ impl Broker {
     /// Starts one and waits until it serves.
     pub(crate) fn start(args: &[&str], dynamodb: &str, cognito: &str) -> Self {
         let args = [&["--listen", "127.0.0.1:0", "--stun-urls", ""], args].concat();
-        let program =
-            Program::start(command(&args, dynamodb, cognito), "it is built with the tests");
+        Self::run(command(&args, dynamodb, cognito))
+    }
+
+    /// The same, started in another way.
+    pub(crate) fn run(command: Command) -> Self {
+        let program = Program::start(command, "it is built with the tests");
         let url = program.wait_for("serving page, REST and WebSocket at ");
         Self { url, program, http: reqwest::Client::new() }
     }

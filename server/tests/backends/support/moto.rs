@@ -6,7 +6,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use halyard_server::aws;
 
-use super::program::Program;
+use super::{broker::REGION, program::Program};
 
 /// A moto server of this test's own.
 pub(crate) struct Moto {
@@ -14,9 +14,6 @@ pub(crate) struct Moto {
     pub(crate) url: String,
     _program: Program,
 }
-
-/// The region that the tests believe in.
-pub(crate) const REGION: &str = "eu-central-1";
 
 impl Moto {
     /// Starts one and waits until it listens.
