@@ -1,7 +1,7 @@
 //! `halyard-server check-config`: what the configuration means, where each part of it was typed, and
 //! with `--connect` whether what it names is there.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, process::ExitCode};
 
 use halyard_server::{
     Settings,
@@ -22,7 +22,7 @@ pub(crate) fn run(read: Read, connect: bool, as_json: bool) -> ExitCode {
     let (mut settings, places) = match read {
         Ok(read) => read,
         Err(error) if as_json => {
-            println!("{}", json!({ "ok": false, "error": error.to_string() }));
+            say(&format!("{}\n", json!({ "ok": false, "error": error.to_string() })));
             return ExitCode::from(EXIT_CONFIGURATION);
         }
         Err(error) => return crate::refused(&error),
@@ -43,9 +43,9 @@ pub(crate) fn run(read: Read, connect: bool, as_json: bool) -> ExitCode {
     };
     let good = tried.iter().all(|tried| tried.result.is_ok());
     if as_json {
-        println!("{}", report(&shown, &places, &tried, good));
+        say(&format!("{}\n", report(&shown, &places, &tried, good)));
     } else {
-        print_table(&shown, &places, &tried, good);
+        say(&table(&shown, &places, &tried, good));
     }
     if good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_UNREACHABLE) }
 }
@@ -77,18 +77,21 @@ fn report(
     json!({ "ok": good, "settings": settings, "checks": tried })
 }
 
-fn print_table(
+fn table(
     settings: &Settings,
     places: &BTreeMap<&'static str, Place>,
     tried: &[Tried],
     good: bool,
-) {
-    println!("the configuration is {}", if good { "good" } else { "understood, but:" });
+) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ =
+        writeln!(out, "the configuration is {}", if good { "good" } else { "understood, but:" });
     for tried in tried {
-        match &tried.result {
-            Ok(()) => println!("  ok      {}", tried.what),
-            Err(why) => println!("  FAILED  {}: {why}", tried.what),
-        }
+        let _ = match &tried.result {
+            Ok(()) => writeln!(out, "  ok      {}", tried.what),
+            Err(why) => writeln!(out, "  FAILED  {}: {why}", tried.what),
+        };
     }
     let rows: Vec<_> = settings.effective().collect();
     let key_width = rows.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
@@ -96,6 +99,12 @@ fn print_table(
     let value_width = rows.iter().map(|(_, value)| shown(value).len()).max().unwrap_or(0).min(48);
     for (key, value) in &rows {
         let from = places.get(key).map_or_else(|| "default".to_owned(), ToString::to_string);
-        println!("{key:key_width$}  {:value_width$}  {from}", shown(value));
+        let _ = writeln!(out, "{key:key_width$}  {:value_width$}  {from}", shown(value));
     }
+    out
+}
+
+/// To who reads it; a reader that has seen enough and left is none of our business.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
