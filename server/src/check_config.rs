@@ -29,9 +29,10 @@ pub(crate) fn run(read: Read, connect: bool, as_json: bool) -> ExitCode {
     };
     let admin_was_typed = places.contains_key("admin_listen");
     // A start does without it where it is taken, so it is shown and not tried.
-    let shown = match admin_was_typed {
-        true => settings.clone(),
-        false => Settings { admin_listen: Some(DEFAULT_ADMIN), ..settings.clone() },
+    let shown = if admin_was_typed {
+        settings.clone()
+    } else {
+        Settings { admin_listen: Some(DEFAULT_ADMIN), ..settings.clone() }
     };
     if !admin_was_typed {
         settings.admin_listen = None;

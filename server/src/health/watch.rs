@@ -52,12 +52,12 @@ pub(crate) async fn watch(broker: Arc<Broker>, pace: Pace, stop: CancellationTok
             tokio::join!(
                 async {
                     if due.contains(&store) {
-                        probe(&broker, store, pace).await
+                        probe(&broker, store, pace).await;
                     }
                 },
                 async {
                     if due.contains(&identity) {
-                        probe(&broker, identity, pace).await
+                        probe(&broker, identity, pace).await;
                     }
                 },
             );

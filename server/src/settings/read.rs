@@ -337,7 +337,7 @@ fn meaning(values: &Values) -> Result<Settings, SettingError> {
     Ok(Settings {
         listen: values.one("listen", address)?.unwrap_or(standard.listen),
         rest_listen: values.one("rest_listen", address)?,
-        admin_listen: values.one("admin_listen", address_or_none)?.flatten(),
+        admin_listen: values.one("admin_listen", address_or_none)?.and_then(|wanted| wanted.0),
         tls: tls(values)?,
         identity: identity(values)?,
         identity_ttl: values.one("identity_ttl", duration)?.unwrap_or(standard.identity_ttl),
@@ -480,9 +480,11 @@ fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
-/// `none` turns off what is on by itself.
-fn address_or_none(text: &str) -> Option<Option<SocketAddr>> {
-    if text == "none" { Some(None) } else { address(text).map(Some) }
+/// What `none` turns off, which is on by itself.
+struct Wanted(Option<SocketAddr>);
+
+fn address_or_none(text: &str) -> Option<Wanted> {
+    if text == "none" { Some(Wanted(None)) } else { address(text).map(|addr| Wanted(Some(addr))) }
 }
 
 fn address(text: &str) -> Option<SocketAddr> {

@@ -1,5 +1,7 @@
 //! The shapes of bodies and answers, for the description.
 
+#![expect(clippy::struct_field_names, reason = "the names are those on the wire")]
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
