@@ -24,7 +24,7 @@ needs() { # THING STAGE…
     for stage in "$@"; do
         case $thing:$stage in
             node:web-check | node:web-unit | node:browser | node:rtp) return 0 ;;
-            python:lint | python:programs | python:aiortc | python:rust | python:doc | python:build) return 0 ;;
+            python:lint | python:programs | python:openapi | python:aiortc | python:rust | python:doc | python:build) return 0 ;;
             chromium:browser | chromium:rtp) return 0 ;;
             encoders:rtp | encoders:rust) return 0 ;;
             backends:rust) return 0 ;;

@@ -4,7 +4,7 @@
 # A stage is a function stage_NAME. It counts with `check` (one command, one test) or `count_junit`
 # (a test runner's own report). A stage that counts nothing has failed.
 
-STAGES=(format lint web-check clippy doc rust doctest web-unit build programs browser aiortc rtp)
+STAGES=(format lint web-check clippy doc rust doctest web-unit build programs openapi browser aiortc rtp)
 
 declare -A ABOUT=(
     [format]="cargo fmt: the Rust code is formatted"
@@ -17,6 +17,7 @@ declare -A ABOUT=(
     [web-unit]="unit tests of the page's modules under Node"
     [build]="the three programs, for the stages that follow"
     [programs]="the command line against worker and server; 1 GiB resumed after SIGKILL"
+    [openapi]="generated calls of the REST interface are answered as its description says"
     [browser]="Chromium joins, drives, watches, sends and fetches files"
     [aiortc]="Python aiortc joins, receives video, exchanges 64 MiB"
     [rtp]="gst-launch and ffmpeg push H.264, watched in Chromium"
@@ -146,6 +147,7 @@ stage_lint() {
     check "Dockerfiles" hadolint Dockerfile.server Dockerfile.worker
     check "workflows, schema" check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
     check "workflows, security" zizmor --offline --quiet --no-progress .github
+    check "CloudFormation template" cfn-lint docs/aws/halyard.yaml
     check "dependabot" check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 }
 
@@ -202,6 +204,11 @@ stage_build() {
 stage_programs() {
     need_programs || return 1
     run_pytest programs test_files/programs
+}
+
+stage_openapi() {
+    need_programs || return 1
+    run_pytest openapi test_files/openapi
 }
 
 stage_browser() {
