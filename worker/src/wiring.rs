@@ -52,10 +52,10 @@ impl Parts {
         let needs_world = settings.video == SourceSpec::Sim || settings.driver == DriverSpec::Sim;
         let world = needs_world.then(|| Sim::start(WorldConfig::default()));
         let source = match &world {
-            Some(world) => settings.video.open(|| world.handle())?,
-            None => {
-                settings.video.open(|| unreachable!("only the simulated picture needs a world"))?
-            }
+            Some(world) => settings.video.open(settings.encoder, || world.handle())?,
+            None => settings.video.open(settings.encoder, || {
+                unreachable!("only the simulated picture needs a world")
+            })?,
         };
         let fanout = source.map(Fanout::start).transpose()?;
         if let (Some(fanout), Some(bitrate)) = (&fanout, settings.bitrate) {

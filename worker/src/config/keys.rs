@@ -82,6 +82,13 @@ pub const KEYS: &[Key] = &[
     key(
         For::Both,
         Shape::One,
+        "encoder",
+        "What encodes cameras, films and pipelines [default: auto, the best that starts]",
+        "auto, nvv4l2h264enc, nvh264enc, vah264enc, vaapih264enc, v4l2h264enc, x264enc or openh264",
+    ),
+    key(
+        For::Both,
+        Shape::One,
         "driver",
         "What is driven [default: sim with --video sim, else none]",
         "sim or none",

@@ -20,7 +20,10 @@ use url::Url;
 pub use keys::{For, KEYS, Key, Shape};
 pub use read::{Place, SettingError, Typed, args};
 
-use crate::media::SourceSpec;
+use crate::media::{
+    SourceSpec,
+    gst::{Encoder, encoders},
+};
 
 /// Peers served at a time unless said otherwise: at 720p some two cores of this decade.
 const DEFAULT_MAX_SESSIONS: usize = 64;
@@ -30,6 +33,8 @@ const DEFAULT_MAX_SESSIONS: usize = 64;
 pub struct Settings {
     /// Where the picture comes from.
     pub video: SourceSpec,
+    /// The encoder for pictures that GStreamer brings; the best that starts where not said.
+    pub encoder: Option<&'static Encoder>,
     /// What is driven.
     pub driver: DriverSpec,
     /// The folder whose files peers may reach; without it files are refused.
@@ -66,6 +71,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             video: SourceSpec::Sim,
+            encoder: None,
             driver: DriverSpec::Sim,
             files: None,
             bitrate: None,
@@ -105,6 +111,11 @@ impl Settings {
             "none" => Some(DriverSpec::None),
             _ => None,
         })?;
+        let encoder = values.one("encoder", |text| match text {
+            "auto" => Some(None),
+            name => encoders::named(name).map(Some),
+        })?;
+        let encoder = encoder.flatten();
         let driver = driver.unwrap_or(match video {
             SourceSpec::Sim => DriverSpec::Sim,
             _ => DriverSpec::None,
@@ -129,6 +140,7 @@ impl Settings {
         };
         Ok(Self {
             video,
+            encoder,
             driver,
             files,
             bitrate: values.one("bitrate", |text| {

@@ -46,6 +46,7 @@ pub struct Encoded {
 /// An encoder for pictures of one size.
 pub struct H264Encoder {
     encoder: Encoder,
+    size: Size,
     bitrate: u32,
     begun: bool,
 }
@@ -76,7 +77,12 @@ impl H264Encoder {
             config = config.level(Level::Level_3_1);
         }
         let encoder = Encoder::with_api_config(OpenH264API::from_source(), config)?;
-        Ok(Self { encoder, bitrate, begun: false })
+        Ok(Self { encoder, size, bitrate, begun: false })
+    }
+
+    /// The size of its pictures.
+    pub fn size(&self) -> Size {
+        self.size
     }
 
     /// The bits a second that it aims at.

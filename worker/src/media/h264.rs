@@ -52,6 +52,31 @@ impl NalKind {
     }
 }
 
+/// The NAL units of an access unit in Annex B, without their start codes.
+pub fn nals(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = after_start_code(unit).map(|(_, rest)| rest);
+    std::iter::from_fn(move || {
+        let data = rest.take()?;
+        let nal = match after_start_code(data) {
+            Some((nal, next)) => {
+                rest = Some(next);
+                nal
+            }
+            None => data,
+        };
+        // Zeros before a start code belong to it.
+        let end = nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        Some(&nal[..end])
+    })
+    .filter(|nal| !nal.is_empty())
+}
+
+/// What stands before the next start code, and what behind it.
+fn after_start_code(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = data.windows(3).position(|three| three == [0, 0, 1])?;
+    Some((&data[..at], &data[at + 3..]))
+}
+
 /// Whether a slice is the first of its picture: its first macroblock is number 0, which is written as
 /// a single 1 bit.
 pub fn begins_picture(slice: &[u8]) -> bool {
@@ -200,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_is_cut_at_its_start_codes() {
+        let unit = [&[0, 0, 0, 1, 0x67, 1][..], &[0, 0, 1, 0x68], &[0, 0, 0, 1], &[0x65, 0, 9]];
+        let unit = unit.concat();
+        assert_eq!(nals(&unit).collect::<Vec<_>>(), [&[0x67, 1][..], &[0x68], &[0x65, 0, 9]]);
+        assert_eq!(nals(&[1, 2, 3]).count(), 0);
+        assert_eq!(nals(&[0, 0, 1]).count(), 0);
+    }
+
+    #[test]
     fn parameter_sets_are_kept_by_id_and_the_newest_counts() {
         let mut sets = ParameterSets::default();
         let nal = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
@@ -229,6 +263,7 @@ mod tests {
                 let _ = geometry(nal);
                 let _ = begins_picture(nal);
                 let _ = looks_ahead(nal);
+                let _ = super::nals(nal).count();
                 sets.see(&Bytes::copy_from_slice(nal));
             }
             prop_assert!(sets.all().count() <= 2 * MAX_SETS);

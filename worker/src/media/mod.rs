@@ -10,6 +10,7 @@
 //! * [`source`] is the trait behind which every origin of pictures stands.
 //! * [`sim`] is the simulated rover: its world, and the picture of it. [`pattern`] is a test card.
 //! * [`painted`] runs a painter and the encoder for both of them; [`encoder`] is H.264 in software.
+//! * [`gst`] is what GStreamer brings: cameras, RTSP, films, any pipeline, and hardware encoders.
 //! * [`rtp`] takes H.264 that somebody else encoded.
 //! * [`supervisor`] stands before each of them: a source that fails is started again alone, and a slate
 //!   is shown meanwhile.
@@ -24,6 +25,7 @@
 pub mod encoder;
 pub mod fanout;
 pub mod frame;
+pub mod gst;
 pub mod h264;
 pub mod keyframes;
 pub mod painted;

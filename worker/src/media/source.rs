@@ -176,6 +176,25 @@ pub enum SourceError {
     /// The system gives no more threads.
     #[error("cannot start a thread for the picture: {0}")]
     Thread(io::Error),
+    /// This program was built without the cargo feature `gstreamer`.
+    #[error(
+        "{asked} needs GStreamer, and this halyard-worker was built without it; build it with \
+         --features gstreamer (Debian: libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev), or use \
+         the published image"
+    )]
+    NeedsGstreamer {
+        /// What was asked for, in words.
+        asked: String,
+    },
+    /// GStreamer itself does not start.
+    #[error("GStreamer does not start: {0}")]
+    Gstreamer(String),
+    /// GStreamer does not understand the pipeline.
+    #[error(
+        "GStreamer refuses the pipeline of --video gst:…: {0}; try it with gst-launch-1.0, and let it \
+         end in a picture: gst:videotestsrc is-live=true"
+    )]
+    Pipeline(String),
     /// It was started before; a source starts once.
     #[error("this source was started before")]
     StartedBefore,

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    SimHandle, pattern,
+    SimHandle,
+    gst::{self, Encoder, GstSpec, GstSpecError},
+    pattern,
     rtp::RtpSource,
     sim,
     source::{Source, SourceError},
@@ -15,7 +17,7 @@ use super::{
 };
 
 /// Where pictures come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceSpec {
     /// `sim`: the simulated rover.
     Sim,
@@ -23,19 +25,23 @@ pub enum SourceSpec {
     Pattern,
     /// `rtp:PORT` or `rtp:ADDR:PORT`: H.264 that another program sends here.
     Rtp(SocketAddr),
+    /// What GStreamer brings: a camera, RTSP, a film, a pipeline.
+    Gst(GstSpec),
     /// `none`: no picture.
     None,
 }
 
 impl SourceSpec {
     /// What is accepted, for error messages and help texts.
-    pub const ACCEPTED: &str =
-        "sim, pattern, rtp:PORT, rtp:ADDR:PORT (H.264 over RTP, for example rtp:5600), or none";
+    pub const ACCEPTED: &str = "sim, pattern, v4l2:/dev/videoN[,width=…,height=…,fps=…,format=…], \
+         rtsp://[USER:PASSWORD@]HOST/PATH, file:PATH, gst:PIPELINE, rtp:PORT, rtp:ADDR:PORT (H.264 over \
+         RTP, for example rtp:5600), or none";
 
     /// The source that this names under its supervisor, not started yet; nothing for `none`. `world` is asked for only
-    /// by `sim`, which shows it.
+    /// by `sim`, which shows it; `encoder` counts for what GStreamer brings.
     pub fn open(
         &self,
+        encoder: Option<&'static Encoder>,
         world: impl FnOnce() -> SimHandle,
     ) -> Result<Option<Box<dyn Source>>, SourceError> {
         let source = match self {
@@ -48,6 +54,7 @@ impl SourceSpec {
                 let addr = *addr;
                 Supervised::new(move || Ok(Box::new(RtpSource::new(addr))))
             }
+            Self::Gst(spec) => return gst::open(spec, encoder).map(Some),
             Self::None => return Ok(None),
         };
         Ok(Some(Box::new(source?)))
@@ -60,6 +67,9 @@ pub enum SpecError {
     /// No such kind of source.
     #[error("unknown video source {0:?}; accepted: {accepted}", accepted = SourceSpec::ACCEPTED)]
     Unknown(String),
+    /// One of GStreamer's, with something wrong in it.
+    #[error(transparent)]
+    Gst(#[from] GstSpecError),
     /// The port is no number from 1 to 65535.
     #[error(
         "bad port {0:?} in the video source; it takes a number from 1 to 65535, as in rtp:5600"
@@ -77,6 +87,9 @@ impl FromStr for SourceSpec {
     type Err = SpecError;
 
     fn from_str(typed: &str) -> Result<Self, SpecError> {
+        if let Some(spec) = GstSpec::parse(typed) {
+            return Ok(Self::Gst(spec?));
+        }
         match typed {
             "sim" => Ok(Self::Sim),
             "pattern" => Ok(Self::Pattern),
@@ -95,6 +108,7 @@ impl fmt::Display for SourceSpec {
             Self::Sim => f.write_str("sim"),
             Self::Pattern => f.write_str("pattern"),
             Self::Rtp(addr) => write!(f, "rtp:{addr}"),
+            Self::Gst(spec) => write!(f, "{spec}"),
             Self::None => f.write_str("none"),
         }
     }
@@ -134,6 +148,10 @@ mod tests {
             ("pattern", SourceSpec::Pattern),
             ("none", SourceSpec::None),
             ("rtp:5600", SourceSpec::Rtp(([127, 0, 0, 1], 5600).into())),
+            (
+                "gst:videotestsrc ! x264enc",
+                SourceSpec::Gst(GstSpec::Pipeline("videotestsrc ! x264enc".to_owned())),
+            ),
             ("rtp:0.0.0.0:5600", SourceSpec::Rtp(([0, 0, 0, 0], 5600).into())),
             ("rtp:[::1]:5600", SourceSpec::Rtp(SocketAddr::new("::1".parse().unwrap(), 5600))),
         ] {
@@ -146,7 +164,7 @@ mod tests {
         for (typed, said) in [
             ("", "accepted: sim"),
             ("Sim", "unknown video source \"Sim\""),
-            ("/dev/video0", "accepted: sim, pattern, rtp:PORT"),
+            ("/dev/video0", "accepted: sim, pattern, v4l2:"),
             ("rtp:", "bad port \"\""),
             ("rtp:0", "from 1 to 65535"),
             ("rtp:65536", "bad port \"65536\""),

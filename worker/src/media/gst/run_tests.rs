@@ -1,0 +1,203 @@
+//! Real pipelines of GStreamer, decoded by another decoder.
+
+use std::time::Duration;
+
+use openh264::{decoder::Decoder, formats::YUVSource};
+
+use super::*;
+use crate::media::{
+    EncodedFrame, Fanout, Subscription,
+    gst::{encoders, open},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn played(typed: &str, encoder: Option<&str>) -> Fanout {
+    let spec = GstSpec::parse(typed).expect("one of these").expect("understood");
+    let wish = encoder.map(|name| encoders::named(name).expect("known"));
+    Fanout::start(open(&spec, wish).expect("opened")).expect("started")
+}
+
+async fn next(viewer: &mut Subscription) -> EncodedFrame {
+    tokio::time::timeout(PATIENCE, viewer.next())
+        .await
+        .expect("a picture in time")
+        .expect("a picture")
+}
+
+/// Decodes pictures until one has this size, then some more; gives the times that they have.
+async fn watch(viewer: &mut Subscription, size: (usize, usize), pictures: usize) -> Vec<u32> {
+    let mut decoder = Decoder::new().unwrap();
+    let mut times = Vec::new();
+    let mut started = false;
+    while times.len() < pictures {
+        let frame = next(viewer).await;
+        started |= frame.is_key;
+        assert!(started, "the first picture is a key frame");
+        let decoded = decoder.decode(&frame.data).unwrap().expect("every unit is one picture");
+        if decoded.dimensions() == size {
+            times.push(frame.rtp_time);
+        }
+    }
+    times
+}
+
+const SMALL: &str =
+    "gst:videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=30/1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_pictures_are_encoded_by_whichever_encoder_is_wished() {
+    for encoder in ["x264enc", "openh264"] {
+        let fanout = played(SMALL, Some(encoder));
+        let mut viewer = fanout.subscribe();
+        let times = watch(&mut viewer, (320, 180), 20).await;
+        let steps = times.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+        assert!(steps.clone().all(|step| step > 0), "{encoder}: time goes on: {times:?}");
+        assert_eq!((fanout.info().width, fanout.info().height), (320, 180), "{encoder}");
+        let late = &mut fanout.subscribe();
+        assert!(next(late).await.is_key, "{encoder}: a newcomer gets a key frame");
+        fanout.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_watching_means_nothing_is_encoded_and_the_next_viewer_begins_with_a_key_frame() {
+    let fanout = played(SMALL, Some("x264enc"));
+    let mut viewer = fanout.subscribe();
+    next(&mut viewer).await;
+    drop(viewer);
+    // What was on its way arrives; afterwards the count stands still.
+    let mut counts = [u64::MAX, 0];
+    while counts[0] != counts[1] {
+        counts = [counts[1], fanout.stats().frames];
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let mut viewer = fanout.subscribe();
+    assert!(next(&mut viewer).await.is_key);
+    fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h264_is_passed_on_and_vp8_and_jpeg_are_encoded_again() {
+    for (encoded, passed_on) in [
+        ("x264enc tune=zerolatency key-int-max=15", true),
+        ("vp8enc deadline=1", false),
+        ("jpegenc", false),
+    ] {
+        let fanout = played(&format!("{SMALL} ! {encoded}"), Some("x264enc"));
+        let mut viewer = fanout.subscribe();
+        watch(&mut viewer, (320, 180), 20).await;
+        let stats = fanout.stats();
+        assert_eq!(stats.source.encoded == 0, passed_on, "{encoded}: {stats:?}");
+        fanout.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_bitrate_is_followed_by_the_same_encoder() {
+    // Noise takes all that it is given.
+    let noise = "gst:videotestsrc is-live=true pattern=snow ! video/x-raw,width=320,height=180,framerate=30/1";
+    let fanout = played(noise, Some("x264enc"));
+    let mut viewer = fanout.subscribe();
+    let mut bits = async |count: usize| {
+        let mut bytes = 0;
+        let mut keys = 0;
+        for _ in 0..count {
+            let frame = next(&mut viewer).await;
+            (bytes, keys) = (bytes + frame.data.len(), keys + usize::from(frame.is_key));
+        }
+        (bytes as f64 * 8.0 * 30.0 / count as f64, keys)
+    };
+    bits(30).await;
+    let (before, _) = bits(60).await;
+    fanout.set_bitrate(600_000);
+    bits(30).await;
+    let (after, keys) = bits(60).await;
+    assert!((1_500_000.0..4_000_000.0).contains(&before), "2.5 Mbit/s were wished: {before}");
+    assert!((300_000.0..1_000_000.0).contains(&after), "0.6 Mbit/s were wished: {after}");
+    assert_eq!(keys, 0, "no new encoder, so no key frame");
+    fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encoder_that_dies_is_replaced_while_the_viewer_goes_on() {
+    // GStreamer's own element for pipelines that fail.
+    let dying = format!("{SMALL} ! errorignore ! identity error-after=25");
+    let fanout = played(&dying, Some("x264enc"));
+    let mut events = fanout.events();
+    let mut viewer = fanout.subscribe();
+    let mut story = Vec::new();
+    while story != ["lost", "back", "lost"] {
+        tokio::select! {
+            frame = next(&mut viewer) => drop(frame),
+            event = events.recv() => match event.expect("events") {
+                SourceEvent::Lost { reason } => {
+                    assert!(reason.contains("the GStreamer pipeline"), "{reason}");
+                    story.push("lost");
+                }
+                SourceEvent::Back => story.push("back"),
+                _ => {}
+            }
+        }
+    }
+    fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_is_played_again_and_again_at_its_own_pace() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("film ! of a bird.mkv");
+    gst::init().unwrap();
+    let film = "videotestsrc num-buffers=20 ! video/x-raw,width=320,height=180,framerate=20/1 ! \
+                x264enc ! matroskamux ! filesink name=end";
+    let film = Playing(gst::parse::launch(film).unwrap().downcast().unwrap());
+    film.0.by_name("end").unwrap().set_property("location", path.display().to_string());
+    film.0.set_state(gst::State::Playing).unwrap();
+    let ended = film.0.bus().unwrap().timed_pop_filtered(
+        gst::ClockTime::from_seconds(30),
+        &[gst::MessageType::Eos, gst::MessageType::Error],
+    );
+    assert!(matches!(ended.unwrap().view(), gst::MessageView::Eos(_)));
+    drop(film);
+
+    let fanout = played(&format!("file:{}", path.display()), Some("x264enc"));
+    let mut viewer = fanout.subscribe();
+    watch(&mut viewer, (320, 180), 1).await;
+    let began = Instant::now();
+    let times = watch_on(&mut viewer, 60).await;
+    let took = began.elapsed().as_secs_f64();
+    assert!((2.0..8.0).contains(&took), "60 pictures of 20 a second take 3 s: {took}");
+    assert!(
+        times.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]).cast_signed() > 0),
+        "{times:?}"
+    );
+    assert_eq!(fanout.trouble(), None);
+    fanout.stop().await;
+}
+
+async fn watch_on(viewer: &mut Subscription, pictures: usize) -> Vec<u32> {
+    let mut times = Vec::new();
+    while times.len() < pictures {
+        times.push(next(viewer).await.rtp_time);
+    }
+    times
+}
+
+#[test]
+fn what_is_no_pipeline_is_refused_with_gstreamers_own_words() {
+    let spec = |typed| GstSpec::parse(typed).expect("one of these").expect("understood");
+    let error = check(&spec("gst:nosuchelement ! identity")).expect_err("refused").to_string();
+    assert!(error.contains("nosuchelement"), "{error}");
+    assert!(check(&spec("gst:videotestsrc !")).is_err());
+    assert!(check(&spec("gst:videotestsrc ! audioconvert")).is_err(), "no picture");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_camera_that_is_not_there_gives_a_slate_with_its_name() {
+    let fanout = played("v4l2:/dev/video987", Some("openh264"));
+    let mut viewer = fanout.subscribe();
+    assert!(next(&mut viewer).await.is_key, "of the slate");
+    let trouble = fanout.trouble().expect("no camera is there");
+    assert!(trouble.contains("/dev/video987"), "{trouble}");
+    fanout.stop().await;
+}
