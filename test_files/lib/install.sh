@@ -23,11 +23,12 @@ needs() { # THING STAGE…
     shift
     for stage in "$@"; do
         case $thing:$stage in
-            node:web-check | node:web-unit | node:browser | node:rtp) return 0 ;;
+            node:web-check | node:web-unit | node:browser | node:rtp | node:media) return 0 ;;
             python:lint | python:programs | python:openapi | python:aiortc | python:rust | python:doc | python:build) return 0 ;;
-            chromium:browser | chromium:rtp) return 0 ;;
-            encoders:rtp | encoders:rust) return 0 ;;
+            chromium:browser | chromium:rtp | chromium:media) return 0 ;;
+            encoders:rtp | encoders:media | encoders:rust) return 0 ;;
             backends:rust) return 0 ;;
+            rtsp:media) return 0 ;;
             compilers:clippy | compilers:doc | compilers:rust | compilers:build) return 0 ;;
             shellcheck:lint | network:aiortc) return 0 ;;
         esac
@@ -42,6 +43,9 @@ install_debian_packages() { # STAGE…
     if needs compilers "$@"; then
         missing c++ && packages+=(g++)
         missing nasm && packages+=(nasm)
+        # The worker's feature `gstreamer`.
+        missing pkg-config && packages+=(pkg-config)
+        has_library gstreamer-video-1.0 || packages+=(libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev)
     fi
     if needs chromium "$@"; then
         missing chromium && packages+=(chromium)
@@ -54,6 +58,10 @@ install_debian_packages() { # STAGE…
         has_gst_element rtph264pay || packages+=(gstreamer1.0-plugins-good)
         has_gst_element h264parse || packages+=(gstreamer1.0-plugins-bad)
         has_gst_element x264enc || packages+=(gstreamer1.0-plugins-ugly)
+        has_gst_element avdec_h264 || packages+=(gstreamer1.0-libav)
+    fi
+    if needs rtsp "$@"; then
+        has_rtsp_server || packages+=(gir1.2-gst-rtsp-server-1.0 python3-gi)
     fi
     if needs backends "$@"; then
         missing_daemon nats-server && packages+=(nats-server)
@@ -90,6 +98,13 @@ install_rust_components() { # STAGE…
 }
 
 has_gst_element() { gst-inspect-1.0 --exists "$1" 2>/dev/null; }
+
+has_library() { pkg-config --exists "$1" 2>/dev/null; }
+
+# Debian's own Python, whatever stands first in PATH.
+has_rtsp_server() {
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null
+}
 
 has_fonts() { compgen -G '/usr/share/fonts/truetype/*/*.ttf' >/dev/null; }
 

@@ -4,7 +4,7 @@
 # A stage is a function stage_NAME. It counts with `check` (one command, one test) or `count_junit`
 # (a test runner's own report). A stage that counts nothing has failed.
 
-STAGES=(format lint web-check clippy doc rust doctest web-unit build programs openapi browser aiortc rtp)
+STAGES=(format lint web-check clippy doc rust doctest web-unit build programs openapi browser aiortc rtp media)
 
 declare -A ABOUT=(
     [format]="cargo fmt: the Rust code is formatted"
@@ -21,10 +21,11 @@ declare -A ABOUT=(
     [browser]="Chromium joins, drives, watches, sends and fetches files"
     [aiortc]="Python aiortc joins, receives video, exchanges 64 MiB"
     [rtp]="gst-launch and ffmpeg push H.264, watched in Chromium"
+    [media]="GStreamer's pipelines, films and RTSP, watched in Chromium; a camera goes and comes back"
 )
 
 # Everything that can be built in. The published images have the same.
-FEATURES=(--features "halyard-server/aws,halyard-server/otlp")
+FEATURES=(--features "halyard-server/aws,halyard-server/otlp,halyard-worker/gstreamer")
 
 total_passed=0 total_failed=0
 declare -a summary=()
@@ -225,4 +226,9 @@ stage_aiortc() {
 stage_rtp() {
     need_programs || return 1
     run_node_tests rtp 180000 test_files/rtp/*.test.js
+}
+
+stage_media() {
+    need_programs || return 1
+    run_node_tests media 240000 test_files/media/*.test.js
 }

@@ -1,6 +1,10 @@
 //! The program `halyard-worker`: one life from the command line to an exit code.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use halyard_client::tls;
@@ -68,7 +72,7 @@ fn program() -> Command {
         )
         .subcommand(
             Command::new("devices")
-                .about("Say what this computer has: encoders, cameras, graphics cards")
+                .about("Say what this computer has: encoders that start, cameras, graphics cards, sound")
                 .arg(json()),
         )
         .subcommand(Command::new("version").about("Say which version this is"));
@@ -213,7 +217,8 @@ async fn signal() {
 }
 
 fn devices(matches: &ArgMatches) {
-    let found = devices::look(std::path::Path::new("/dev"), std::path::Path::new("/sys"));
+    let (dev, sys, proc) = (Path::new("/dev"), Path::new("/sys"), Path::new("/proc"));
+    let found = devices::look(devices::Folders { dev, sys, proc });
     if matches.get_flag("json") {
         let line = serde_json::to_string(&found).unwrap_or_default();
         anstream::println!("{line}");

@@ -31,9 +31,7 @@ pub fn source(spec: &GstSpec, mode: Option<&Mode>) -> String {
                  timeout=5000000 ! application/x-rtp,media=video ! parsebin"
             )
         }
-        GstSpec::File(_) => {
-            "filesrc name=source ! decodebin caps=video/x-raw expose-all-streams=false".to_owned()
-        }
+        GstSpec::File(_) => "filesrc name=source ! decodebin".to_owned(),
         GstSpec::Pipeline(pipeline) => pipeline.clone(),
     };
     format!("{first} ! capsfilter name=out caps=\"{ACCEPTED}\"")

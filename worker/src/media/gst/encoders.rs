@@ -167,14 +167,15 @@ pub fn named(name: &str) -> Option<&'static Encoder> {
 /// encoder is called `encoder`.
 pub fn chain(encoder: &Encoder) -> String {
     if encoder.name == OWN {
-        return encoder.before.to_owned();
+        // No filter may stand last: the words would want an element behind it.
+        return "videoconvert ! capsfilter caps=video/x-raw,format=I420".to_owned();
     }
     format!("{} ! {} name=encoder ! {} ! {PARSED}", encoder.before, encoder.name, encoder.after)
 }
 
 /// H.264 in the form that is sent on: whole pictures, parameter sets before every key frame.
-pub const PARSED: &str = "h264parse config-interval=-1 ! \
-                          video/x-h264,stream-format=byte-stream,alignment=au";
+pub const PARSED: &str = "h264parse config-interval=-1 ! capsfilter \
+     caps=video/x-h264,stream-format=byte-stream,alignment=au";
 
 #[cfg(test)]
 mod tests {

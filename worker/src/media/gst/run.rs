@@ -120,6 +120,11 @@ impl Shared {
         }
     }
 
+    /// Whether the encoder in this program is at the pipeline's end.
+    fn is_own(&self) -> bool {
+        self.makes_keyframes.load(Ordering::Relaxed) && lock(&self.parts).encoder.is_none()
+    }
+
     /// Tells GStreamer's encoder, wherever in the pipeline it is, to make a key frame now.
     pub(super) fn ask_encoder(&self, now: Instant) {
         let Some(end) = lock(&self.parts).end.clone() else { return };
@@ -246,8 +251,15 @@ impl Source for GstSource {
     }
 
     fn request_keyframe(&self, reason: KeyframeReason) {
-        // The next picture carries the wish on, so that wishes in between count once.
-        lock(&self.shared.gate).request(reason, Instant::now());
+        let now = Instant::now();
+        let mut gate = lock(&self.shared.gate);
+        gate.request(reason, now);
+        let is_due = gate.is_due(now);
+        drop(gate);
+        // What is not due yet is looked at with each picture; the own encoder is asked only there.
+        if is_due && !self.shared.is_own() {
+            self.shared.ask_encoder(now);
+        }
     }
 
     fn set_bitrate(&self, bps: u32) {
@@ -348,7 +360,7 @@ impl Player {
             let Some(message) = bus.timed_pop(None) else { continue };
             match message.view() {
                 gst::MessageView::Error(error) => return Err(self.failure(error)),
-                gst::MessageView::Eos(_) => self.again(&pipeline.0)?,
+                gst::MessageView::Eos(_) => self.again(&pipeline.0, wanted)?,
                 gst::MessageView::Latency(_) => {
                     if pipeline.0.recalculate_latency().is_err() {
                         debug!("the pipeline's latency is not known");
@@ -398,13 +410,17 @@ impl Player {
     }
 
     /// The end of a film is its beginning; the end of everything else is one.
-    fn again(&self, pipeline: &gst::Pipeline) -> Result<(), String> {
+    fn again(&self, pipeline: &gst::Pipeline, wanted: gst::State) -> Result<(), String> {
         if !matches!(self.spec, GstSpec::File(_)) {
             return Err("it ended".to_owned());
         }
-        pipeline
-            .seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO)
-            .map_err(|_| "it cannot be played again from its beginning".to_owned())
+        // Times begin anew with the film; only on its way out of a pause the pipeline's clock does too.
+        let begun = pipeline.set_state(gst::State::Paused).is_ok()
+            && pipeline
+                .seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT, gst::ClockTime::ZERO)
+                .is_ok()
+            && pipeline.set_state(wanted).is_ok();
+        begun.then_some(()).ok_or_else(|| "it cannot be played again from its beginning".to_owned())
     }
 
     fn failure(&self, error: &gst::message::Error) -> String {

@@ -43,7 +43,7 @@ async fn watch(viewer: &mut Subscription, size: (usize, usize), pictures: usize)
 }
 
 const SMALL: &str =
-    "gst:videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=30/1";
+    "gst:videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=30/1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn raw_pictures_are_encoded_by_whichever_encoder_is_wished() {

@@ -1,0 +1,175 @@
+// What GStreamer brings to the worker, seen in Chromium; and what is seen when a camera goes away.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { launch } from '../browser/lib/browser.js';
+import { OperatorPage, PATIENCE_MS } from '../browser/lib/operator-page.js';
+import { Program, standalone } from '../browser/lib/programs.js';
+
+const SIZE = { width: 640, height: 360 };
+
+/** The band along the upper edge of the slate, as the worker paints it. */
+const AMBER = [0xe0, 0x9a, 0x1a];
+
+/** Debian's own Python knows GStreamer, one from elsewhere does not. */
+const PYTHON = '/usr/bin/python3';
+
+/** A TCP port that is free now. */
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = /** @type {import('node:net').AddressInfo} */ (server.address());
+  server.close();
+  await once(server, 'close');
+  return address.port;
+}
+
+/** A camera of the network. @param {number} port @param {string[]} account */
+async function camera(port, ...account) {
+  const script = join(import.meta.dirname, 'rtsp_server.py');
+  const program = new Program(PYTHON, [script, String(port), ...account], { log: 'rtsp-server' });
+  await program.line((line) => (line.startsWith('rtsp://') ? line : undefined), 'its address');
+  return program;
+}
+
+/** Whether the picture is the slate. @param {OperatorPage} page */
+async function isSlate(page) {
+  const seen = await page.element('video').evaluate((element) => {
+    const video = /** @type {HTMLVideoElement} */ (element);
+    const canvas = new OffscreenCanvas(1, 1);
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    context.drawImage(video, video.videoWidth * 0.9, video.videoHeight * 0.02, 4, 4, 0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  });
+  return seen.every((value, index) => Math.abs(value - AMBER[index]) < 30);
+}
+
+/** Until the picture is the slate, or is not. @param {OperatorPage} page @param {boolean} wanted */
+async function waitForSlate(page, wanted) {
+  const deadline = Date.now() + PATIENCE_MS;
+  while ((await isSlate(page)) !== wanted) {
+    if (Date.now() > deadline) throw new Error(wanted ? 'no slate was seen' : 'the slate stays');
+    await delay(100);
+  }
+}
+
+/** Until the picture has its own size: a slate may come first. @param {OperatorPage} page */
+async function waitForOwnPicture(page) {
+  await page.waitForVideo();
+  await waitForSlate(page, false);
+  assert.deepEqual(await page.videoSize(), SIZE);
+  const shown = await page.countFrames(2000);
+  assert.ok(shown >= 20, `${shown} frames in 2 s, 60 were made`);
+  assert.ok((await page.contrast()) > 30, 'the picture is not one flat colour');
+}
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser?.close());
+
+const LIVE =
+  'videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=640,height=360,framerate=30/1';
+
+for (const [name, video, ...more] of [
+  ['raw pictures, encoded by the best encoder', `gst:${LIVE}`],
+  ['raw pictures, encoded by the own encoder', `gst:${LIVE}`, '--encoder', 'openh264'],
+  ['H.264, passed on', `gst:${LIVE} ! x264enc tune=zerolatency key-int-max=60`],
+  ['VP8, encoded again', `gst:${LIVE} ! vp8enc deadline=1 cpu-used=8`],
+]) {
+  test(`a pipeline is seen: ${name}`, async (t) => {
+    const worker = await standalone({ log: 'gst-worker', args: ['--video', video, ...more] });
+    t.after(() => worker.program.stop());
+    const page = await OperatorPage.open(browser, worker.viewer, 'gst', t);
+    await waitForOwnPicture(page);
+    await page.close();
+  });
+}
+
+test('a film is seen, and again after its end', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'halyard-film-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'film.mp4');
+  const make = new Program(
+    'gst-launch-1.0',
+    [
+      ...['-q', 'videotestsrc', 'num-buffers=60', 'pattern=ball', '!'],
+      ...['video/x-raw,width=640,height=360,framerate=30/1', '!', 'x264enc', '!', 'mp4mux', '!'],
+      ...['filesink', `location=${path}`],
+    ],
+    { log: 'film' },
+  );
+  assert.deepEqual(await make.ended, [0, null]);
+  const worker = await standalone({ log: 'film-worker', args: ['--video', `file:${path}`] });
+  t.after(() => worker.program.stop());
+  const page = await OperatorPage.open(browser, worker.viewer, 'film', t);
+  await waitForOwnPicture(page);
+  const shown = await page.countFrames(6000);
+  assert.ok(shown >= 90, `${shown} frames in 6 s of a film of 2 s`);
+  assert.equal(await isSlate(page), false);
+  await page.close();
+});
+
+describe('a camera of the network', () => {
+  test('goes away and comes back, while who watches stays and is told', async (t) => {
+    const port = await freePort();
+    let server = await camera(port);
+    t.after(() => server.child.kill('SIGKILL'));
+    const args = ['--video', `rtsp://127.0.0.1:${port}/camera`];
+    const worker = await standalone({ log: 'rtsp-worker', args });
+    t.after(() => worker.program.stop());
+    const page = await OperatorPage.open(browser, worker.viewer, 'rtsp', t);
+    await waitForOwnPicture(page);
+
+    server.child.kill('SIGKILL');
+    await waitForSlate(page, true);
+    await page.screenshot('slate');
+    const lost = await worker.program.line((line) => {
+      const said = JSON.parse(line);
+      return said.code === 'source_lost' ? said : undefined;
+    }, 'source_lost');
+    assert.match(lost.message, /No picture: the camera rtsp:\/\/127\.0\.0\.1/);
+    await page.page.getByText(/No picture: the camera rtsp/).first().waitFor();
+    // Its clock runs: this is not the last picture of a dead stream.
+    const shown = await page.countFrames(2000);
+    assert.ok(shown >= 10, `${shown} frames of the slate in 2 s, 20 were made`);
+    await page.waitForConnection();
+
+    // Who comes now is told too, and sees why.
+    const late = await OperatorPage.open(browser, worker.viewer, 'rtsp-late', t);
+    await late.waitForVideo();
+    await waitForSlate(late, true);
+    await late.page.getByText(/No picture: the camera rtsp/).first().waitFor();
+
+    server = await camera(port);
+    for (const viewer of [page, late]) {
+      await waitForOwnPicture(viewer);
+      await viewer.waitForConnection();
+    }
+    assert.equal(worker.program.lines.filter((line) => line.includes('peer_disconnected')).length, 0);
+    await late.close();
+    await page.close();
+  });
+
+  test('opens with its password, which is told nobody', async (t) => {
+    const server = await camera(await freePort(), 'watcher', 's3cretword');
+    t.after(() => server.child.kill('SIGKILL'));
+    const address = server.lines[0].replace('rtsp://', 'rtsp://watcher:s3cretword@');
+    const worker = await standalone({ log: 'rtsp-password-worker', args: ['--video', address] });
+    t.after(() => worker.program.stop());
+    const page = await OperatorPage.open(browser, worker.viewer, 'rtsp-password', t);
+    await waitForOwnPicture(page);
+    server.child.kill('SIGKILL');
+    await waitForSlate(page, true);
+    assert.ok(!worker.program.lines.some((line) => line.includes('s3cretword')));
+    assert.doesNotMatch(await page.page.content(), /s3cretword/);
+    await page.close();
+  });
+});
