@@ -67,7 +67,8 @@ impl Form {
     }
 }
 
-/// What comes behind `out`, up to the sink. An element called `gate` is closed while nobody watches,
+/// What comes behind `out`, up to the sink: from `first`, or `pace` where there is none, to `last`. An
+/// element called `gate` is closed while nobody watches,
 /// and one called `pace` holds pictures back that come faster than their time.
 ///
 /// The queue of one that leaks is where a slow encoder loses pictures: the oldest.
@@ -80,7 +81,7 @@ pub fn rest(form: Form, encoder: &Encoder) -> String {
     match form {
         Form::Raw => format!("{PACE} ! {GATE} ! {NEWEST} ! {encoded}"),
         Form::Jpeg => format!("{PACE} ! {GATE} ! {NEWEST} ! jpegdec ! {encoded}"),
-        Form::Other => format!("decodebin ! {PACE} ! {GATE} ! {NEWEST} ! {encoded}"),
+        Form::Other => format!("decodebin name=first ! {PACE} ! {GATE} ! {NEWEST} ! {encoded}"),
         Form::H264 => format!("{PACE} ! {PARSED}"),
     }
 }

@@ -168,14 +168,14 @@ pub fn named(name: &str) -> Option<&'static Encoder> {
 pub fn chain(encoder: &Encoder) -> String {
     if encoder.name == OWN {
         // No filter may stand last: the words would want an element behind it.
-        return "videoconvert ! capsfilter caps=video/x-raw,format=I420".to_owned();
+        return "videoconvert ! capsfilter name=last caps=video/x-raw,format=I420".to_owned();
     }
     format!("{} ! {} name=encoder ! {} ! {PARSED}", encoder.before, encoder.name, encoder.after)
 }
 
 /// H.264 in the form that is sent on: whole pictures, parameter sets before every key frame.
 pub const PARSED: &str = "h264parse config-interval=-1 ! capsfilter \
-     caps=video/x-h264,stream-format=byte-stream,alignment=au";
+     name=last caps=video/x-h264,stream-format=byte-stream,alignment=au";
 
 #[cfg(test)]
 mod tests {

@@ -53,8 +53,12 @@ fn grow(
     encoder: &'static Encoder,
 ) -> Result<(), String> {
     let words = description::rest(form, encoder);
-    let bin = gst::parse::bin_from_description(&words, true)
+    let bin = gst::parse::bin_from_description(&words, false)
         .map_err(|error| error.message().to_owned())?;
+    // Which pads are loose cannot be seen: a decoder's output is linked only once it decodes.
+    let first = bin.by_name("first").or_else(|| bin.by_name("pace"));
+    let entry = door(&bin, first.and_then(|first| first.static_pad("sink")))?;
+    door(&bin, bin.by_name("last").and_then(|last| last.static_pad("src")))?;
     if let Some(element) = bin.by_name("encoder") {
         probe::configure(&element, encoder, shared.bitrate());
     }
@@ -76,7 +80,14 @@ fn grow(
     // From the end on, so that nothing flows into what is not ready.
     end.sync_state_with_parent().map_err(failed)?;
     bin.sync_state_with_parent().map_err(failed)?;
-    let entry = bin.static_pad("sink").ok_or("nothing can flow into the rest of the pipeline")?;
     pad.link(&entry).map_err(|error| format!("the format does not fit: {error}"))?;
     Ok(())
+}
+
+/// Makes a pad of an element inside a bin a pad of the bin.
+fn door(bin: &gst::Bin, inside: Option<gst::Pad>) -> Result<gst::GhostPad, String> {
+    let inside = inside.ok_or("nothing can flow through the rest of the pipeline")?;
+    let door = gst::GhostPad::with_target(&inside).map_err(|error| error.message.into_owned())?;
+    bin.add_pad(&door).map_err(|error| error.message.into_owned())?;
+    Ok(door)
 }
