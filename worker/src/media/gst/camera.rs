@@ -18,16 +18,14 @@ pub fn modes(device: &Path) -> Result<Vec<Mode>, String> {
     let opened = element.set_state(gst::State::Ready);
     let caps = opened.is_ok().then(|| element.static_pad("src").map(|pad| pad.query_caps(None)));
     let _ = element.set_state(gst::State::Null);
-    match caps.flatten() {
-        Some(caps) => Ok(of_caps(&caps)),
-        None => {
-            let message = bus.pop_filtered(&[gst::MessageType::Error]);
-            Err(match message.as_ref().map(|message| message.view()) {
-                Some(gst::MessageView::Error(error)) => error.error().message().to_owned(),
-                _ => "it cannot be opened".to_owned(),
-            })
-        }
+    if let Some(caps) = caps.flatten() {
+        return Ok(of_caps(&caps));
     }
+    let message = bus.pop_filtered(&[gst::MessageType::Error]);
+    Err(match message.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Error(error)) => error.error().message().to_owned(),
+        _ => "it cannot be opened".to_owned(),
+    })
 }
 
 /// What caps say: sizes and rates may be single, in a list or a range.

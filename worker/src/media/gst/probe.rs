@@ -148,7 +148,7 @@ fn set(element: &gst::Element, property: &str, value: &str) {
     match gst::glib::Value::deserialize(value, spec.value_type()) {
         Ok(value) => element.set_property(property, value),
         Err(_) => {
-            debug!(element = %element.name(), property, value, "the element does not take it")
+            debug!(element = %element.name(), property, value, "the element does not take it");
         }
     }
 }
@@ -192,13 +192,13 @@ mod tests {
 
     #[test]
     fn a_wish_is_followed_and_the_best_is_found_once() {
+        static BROKEN: Encoder = Encoder { name: "nosuchenc", ..ENCODERS[0] };
         gst::init().expect("GStreamer");
         let found = Found::new(encoders::named(OWN));
         assert_eq!(found.choose().map(|encoder| encoder.name), Ok(OWN));
         let any = Found::new(None);
         let best = any.choose().expect("ours starts always");
         assert_eq!(any.choose(), Ok(best));
-        static BROKEN: Encoder = Encoder { name: "nosuchenc", ..ENCODERS[0] };
         let error = Found::new(Some(&BROKEN)).choose().expect_err("not there");
         assert!(error.contains("nosuchenc does not start: not installed"), "{error}");
     }

@@ -361,10 +361,8 @@ impl Player {
             match message.view() {
                 gst::MessageView::Error(error) => return Err(self.failure(error)),
                 gst::MessageView::Eos(_) => self.again(&pipeline.0, wanted)?,
-                gst::MessageView::Latency(_) => {
-                    if pipeline.0.recalculate_latency().is_err() {
-                        debug!("the pipeline's latency is not known");
-                    }
+                gst::MessageView::Latency(_) if pipeline.0.recalculate_latency().is_err() => {
+                    debug!("the pipeline's latency is not known");
                 }
                 gst::MessageView::Application(_) => {
                     let parts = lock(&self.shared.parts);
@@ -412,7 +410,7 @@ impl Player {
     /// The end of a film is its beginning; the end of everything else is one.
     fn again(&self, pipeline: &gst::Pipeline, wanted: gst::State) -> Result<(), String> {
         if !matches!(self.spec, GstSpec::File(_)) {
-            return Err("it ended".to_owned());
+            return Err("the stream ended".to_owned());
         }
         // Times begin anew with the film; only on its way out of a pause the pipeline's clock does too.
         let begun = pipeline.set_state(gst::State::Paused).is_ok()

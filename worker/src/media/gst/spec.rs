@@ -171,7 +171,7 @@ fn rtsp(typed: &str) -> Result<RtspSpec, GstSpecError> {
         return Err(GstSpecError::Address);
     }
     let plain = |text: &str| {
-        percent_encoding::percent_decode_str(text).decode_utf8().map(|text| text.into_owned())
+        percent_encoding::percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned)
     };
     let user = plain(url.username()).map_err(|_| GstSpecError::Address)?;
     let password = url.password().map(plain).transpose().map_err(|_| GstSpecError::Address)?;

@@ -55,7 +55,10 @@ impl Outlet {
         let way = time.zip(from.current_running_time()).map(|(then, now)| {
             Duration::from_nanos(now.nseconds().saturating_sub(then.nseconds()))
         });
-        let captured = way.filter(|way| *way < LONGEST_WAY).map_or(now, |way| now - way);
+        let captured = way
+            .filter(|way| *way < LONGEST_WAY)
+            .and_then(|way| now.checked_sub(way))
+            .unwrap_or(now);
         // Without a time of its own a picture is as old as its arrival.
         let ns = time.map_or_else(|| self.shared.age(now), gst::ClockTime::nseconds);
         let rtp_time = (u128::from(ns) * 9 / 100_000) as u32;

@@ -131,7 +131,6 @@ impl Policy {
             State::Running { .. } | State::Starting => {}
         }
         let doubled = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(8));
-        self.attempts = self.attempts.saturating_add(1);
         self.state = State::Waiting { until: now + doubled.min(LONGEST_PAUSE) };
         // People first: taking a device down may take long.
         self.begin_trouble(reason, now).into_iter().chain([Action::Stop]).collect()
@@ -140,12 +139,12 @@ impl Policy {
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) -> Vec<Action> {
         match self.state {
-            State::Starting => Vec::new(),
             State::Waiting { until } if until <= now => {
                 self.state = State::Starting;
+                self.attempts = self.attempts.saturating_add(1);
                 vec![Action::Start]
             }
-            State::Waiting { .. } => Vec::new(),
+            State::Waiting { .. } | State::Starting => Vec::new(),
             State::Running { started, last, .. } => {
                 let Some(watched) = self.watched.filter(|_| self.hears_silence) else {
                     return Vec::new();
