@@ -153,6 +153,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
                 () = &mut stopped, if !draining => {
                     draining = true;
+                    // First what waits already, because a peer that reads where to go may go there
+                    // at once. Whatever comes from now on is kept for its return.
+                    if let Err(end) = self.write_owed(LAST_WRITE_WITHIN).await {
+                        return end;
+                    }
+                    if let Some(seat) = self.seat.take() {
+                        tracing::info!(room = %seat.room(), peer = %seat.peer(), "a peer is sent away");
+                        seat.lost(std::time::Instant::now());
+                    }
                     self.say_draining();
                 }
                 heard = self.socket.next(), if self.pause.is_none() => {
@@ -216,8 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Tells the peer that the broker is going away, and where to go. Its outbox stays open until
-    /// its place is kept for it: nothing that is said meanwhile is turned away.
+    /// Tells the peer that the broker is going away, and where to go.
     fn say_draining(&self) {
         let reconnect_to = self.broker.hall.bus().refuge().and_then(|(_, url)| url);
         let text = ServerMessage::Draining { reconnect_to }.to_json();
