@@ -186,19 +186,20 @@ mod tests {
         Settings { bus, ..Settings::default() }
     }
 
-    fn refused(settings: Settings) -> String {
-        open(settings).map(|_| ()).expect_err("refused").to_string()
+    async fn refused(settings: Settings) -> String {
+        let opened = tokio::task::spawn_blocking(move || open(settings).map(|_| ()));
+        opened.await.expect("no panic").expect_err("refused").to_string()
     }
 
-    #[test]
-    fn several_servers_without_a_store_or_a_key_in_common_do_not_start() {
-        let message = refused(shared());
+    #[tokio::test]
+    async fn several_servers_without_a_store_or_a_key_in_common_do_not_start() {
+        let message = refused(shared()).await;
         assert!(message.contains("store is memory; set store = \"dynamodb\""), "{message}");
         let store = StoreKind::DynamoDb { table: "rooms".to_owned() };
-        let message = refused(Settings { store: store.clone(), ..shared() });
+        let message = refused(Settings { store: store.clone(), ..shared() }).await;
         assert!(message.contains("needs identity_key"), "{message}");
         let key = Some(PathBuf::from("/nowhere/key.p8"));
-        let message = refused(Settings { store, identity_key: key, ..shared() });
+        let message = refused(Settings { store, identity_key: key, ..shared() }).await;
         assert!(message.contains("/nowhere/key.p8"), "{message}");
     }
 }

@@ -155,7 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     draining = true;
                     // First what waits already, because a peer that reads where to go may go there
                     // at once. Whatever comes from now on is kept for its return.
-                    if let Err(end) = self.write_owed(LAST_WRITE_WITHIN).await {
+                    // Boxed: it is needed once, and every idle socket would carry it along.
+                    if let Err(end) = Box::pin(self.write_owed(LAST_WRITE_WITHIN)).await {
                         return end;
                     }
                     if let Some(seat) = self.seat.take() {

@@ -42,7 +42,7 @@ impl<M: Mailbox> Room<M> {
 
     /// Tells the other holders, if there are any.
     pub(super) fn tell_holders(&mut self, word: impl FnOnce(&Self) -> Option<Word>) {
-        if !self.holders.is_empty()
+        if !(self.holders.is_empty() && self.unanswered.is_empty())
             && let Some(word) = word(self)
         {
             self.words.push((To::Holders, word));
@@ -91,10 +91,12 @@ impl<M: Mailbox> Room<M> {
     pub(super) fn heard(&mut self, from: NodeId, generation: u64, word: Word, now: Now) {
         match word {
             Word::Hold { entries, expires_at, answer } => {
-                self.holders.insert(from, generation);
+                let known = self.holders.insert(from, generation).is_some();
                 self.unanswered.remove(&from);
                 self.expires_at = self.expires_at.max(expires_at);
-                self.replace_members_of(from, entries);
+                // Before it held the room, members can only have moved there: it says so soon.
+                let kept = if known { Vec::new() } else { self.members_of(from) };
+                self.replace_members_of(from, entries, &kept);
                 if answer {
                     let word = self.hold(false);
                     self.tell_node(from, word);
@@ -167,9 +169,10 @@ impl<M: Mailbox> Room<M> {
         self.members.get(peer).is_some_and(|member| member.node() == Some(node))
     }
 
-    fn replace_members_of(&mut self, node: NodeId, entries: Vec<Entry>) {
+    fn replace_members_of(&mut self, node: NodeId, entries: Vec<Entry>, kept: &[PeerId]) {
         for peer in self.members_of(node) {
-            if !entries.iter().any(|entry| entry.info.peer_id == peer) {
+            let named = entries.iter().any(|entry| entry.info.peer_id == peer);
+            if !named && !kept.contains(&peer) {
                 self.take_out(&peer, None);
             }
         }

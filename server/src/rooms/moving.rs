@@ -117,7 +117,7 @@ impl<M: Mailbox> Room<M> {
     pub(super) fn give(&mut self, peer: &PeerId, to: NodeId, now: Now) {
         let Some(entry) = self.entry_of(peer) else { return };
         // The new server may not have held the room until now.
-        let fences: BTreeSet<NodeId> = self.holders.keys().copied().chain([to]).collect();
+        let fences: BTreeSet<NodeId> = self.holders().into_iter().chain([to]).collect();
         let Some(member) = self.members.get_mut(peer).filter(|member| member.is_mine()) else {
             return;
         };
@@ -145,7 +145,7 @@ impl<M: Mailbox> Room<M> {
             fences: fences.iter().copied().collect(),
             expires_at: self.expires_at,
         };
-        let others: Vec<NodeId> = self.holders.keys().copied().filter(|node| *node != to).collect();
+        let others: Vec<NodeId> = self.holders().into_iter().filter(|node| *node != to).collect();
         for node in others {
             self.tell_node(node, Word::Moved { peer: peer.clone(), to });
         }
@@ -309,8 +309,9 @@ impl<M: Mailbox> Room<M> {
         mine.map(|(peer, _)| peer.clone()).collect()
     }
 
-    /// Servers that hold the room too.
-    pub(super) fn holders(&self) -> Vec<NodeId> {
-        self.holders.keys().copied().collect()
+    /// Servers that hold the room too, or may: those that have not answered yet may send something
+    /// for a member here, and must not miss what happens before they do.
+    pub(super) fn holders(&self) -> BTreeSet<NodeId> {
+        self.holders.keys().copied().chain(self.unanswered.iter().copied()).collect()
     }
 }

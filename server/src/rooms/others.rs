@@ -244,7 +244,7 @@ impl Hall {
             for (to, word) in inside.room.take_words() {
                 let nodes = match to {
                     super::elsewhere::To::Holders => inside.room.holders(),
-                    super::elsewhere::To::Node(node) => vec![node],
+                    super::elsewhere::To::Node(node) => [node].into(),
                 };
                 let worth = word.worth();
                 let message = Message::Room { room: id.clone(), word };

@@ -48,7 +48,7 @@ impl World {
             for (to, word) in self.rooms[from].take_words() {
                 let nodes = match to {
                     To::Holders => self.rooms[from].holders(),
-                    To::Node(node) => vec![node],
+                    To::Node(node) => [node].into(),
                 };
                 for node in nodes {
                     let way = (from, server(node));
@@ -348,6 +348,31 @@ fn a_place_that_nobody_came_back_to_goes_on_at_another_server_until_its_time_is_
     world.rooms[2].tick(later.plus(WINDOW).steady);
     world.settle();
     assert_eq!(kinds(&ann.desk.read()), ["peer_left"]);
+}
+
+#[test]
+fn a_place_goes_to_a_server_that_did_not_hold_the_room_without_anybody_noticing() {
+    for choice in 0..3 {
+        let mut world = World::of(2);
+        let ann = world.come(0, wish("ann")).expect("in");
+        let bob = world.come(1, wish("bob")).expect("in");
+        world.settle();
+        ann.desk.read();
+        world.rooms[1].lost(&bob.name, bob.session, world.now.steady);
+        world.rooms[1].give(&bob.name, node(2), world.now);
+        // It opens the room because of this, and asks who is there.
+        world.rooms.push(room().on(node(2)));
+        world.rooms[2].ask([node(0), node(1)]);
+        while world.carry_one(choice) {}
+        world.rooms[0].released_by(node(1));
+        world.rooms[2].released_by(node(1));
+        assert!(ann.desk.read().is_empty(), "nobody noticed");
+        world.say(0, &ann, &offer("bob", "hello")).expect("sent");
+        world.settle();
+        let bob = world.back(0, "bob");
+        assert_eq!(bob.welcome[0]["resumed"], true);
+        assert_eq!(bob.welcome[1]["sdp"], "hello");
+    }
 }
 
 proptest! {
