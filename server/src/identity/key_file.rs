@@ -136,6 +136,17 @@ mod tests {
         assert_eq!(fs::read(&path).expect("read"), b"rust");
     }
 
+    #[test]
+    fn a_key_that_several_share_is_read_and_never_made() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("shared.p8");
+        let error = load(&path).expect_err("none is there");
+        assert!(error.to_string().contains("shared.p8"), "{error}");
+        assert!(!path.exists());
+        let key = load_or_create(dir.path()).expect("made");
+        assert_eq!(load(&dir.path().join(FILE_NAME)).expect("read"), key);
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_key_that_others_may_read_is_refused() {
