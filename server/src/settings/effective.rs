@@ -141,6 +141,7 @@ mod tests {
                     name if name.ends_with("_ttl") || name == "drain_timeout" => "1h",
                     name if name.starts_with("max_") || name.ends_with("_per_minute") => "7",
                     "messages_per_second" => "7",
+                    "turn_for_mesh" => "true",
                     _ => "something",
                 };
                 (key.name, value.to_owned())
