@@ -51,6 +51,7 @@ impl Settings {
             "stun_urls" => list(&self.stun_urls),
             "turn_urls" => self.turn.as_ref().and_then(|turn| list(&turn.urls)),
             "turn_secret" => self.turn.as_ref().and_then(|_| text(HIDDEN)),
+            "turn_for_mesh" => self.turn.as_ref().and_then(|turn| text(turn.mesh)),
             "turn_ttl" => self.turn.as_ref().and_then(|turn| span(turn.ttl)),
             "max_connections" => text(limits.max_connections),
             "max_connections_per_address" => text(limits.max_connections_per_address),
