@@ -11,6 +11,7 @@ use crate::{
     Settings,
     settings::{BusKind, TlsSettings},
     time::Now,
+    tls::Certificate,
     wiring,
 };
 
@@ -82,20 +83,7 @@ async fn port(addr: SocketAddr) -> Result<(), String> {
 }
 
 fn certificate(tls: &TlsSettings) -> Result<(), String> {
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-
-    let at = |path: &std::path::Path, error: &dyn std::fmt::Display| {
-        format!("{}: {error}", path.display())
-    };
-    let chain = CertificateDer::pem_file_iter(&tls.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| at(&tls.cert, &error))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| at(&tls.key, &error))?;
-    rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map(drop)
-        .map_err(|error| at(&tls.cert, &error))
+    Certificate::open(tls.clone()).map(drop).map_err(|error| error.to_string())
 }
 
 /// Whether somebody listens there. What they say is the bus's own matter.

@@ -29,6 +29,11 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
     refuse_what_cannot_be_shared(&settings)?;
     #[cfg(feature = "aws")]
     let mut aws = aws::Aws::default();
+    // What is on this machine is looked at before what is elsewhere.
+    let shared_key = match (&settings.identity, &settings.identity_key) {
+        (IdentityKind::Embedded, Some(path)) => Some(load(path)?),
+        _ => None,
+    };
     // Where users of a pool are written down: with the rooms, if those are durable.
     let (store, journal): (Arc<dyn RoomStore>, Option<Arc<dyn Journal>>) =
         match (&settings.store, &settings.data_dir) {
@@ -54,8 +59,8 @@ pub fn open(settings: Settings) -> Result<Broker, BindError> {
             }
         };
     let identity: Arc<dyn IdentityProvider> = match &settings.identity {
-        IdentityKind::Embedded => Arc::new(match (&settings.identity_key, &settings.data_dir) {
-            (Some(key), _) => EmbeddedIdentity::new(&load(key)?, settings.identity_ttl)?,
+        IdentityKind::Embedded => Arc::new(match (&shared_key, &settings.data_dir) {
+            (Some(key), _) => EmbeddedIdentity::new(key, settings.identity_ttl)?,
             (None, Some(dir)) => {
                 EmbeddedIdentity::new(&load_or_create(dir)?, settings.identity_ttl)?
             }

@@ -108,19 +108,31 @@ pub struct Envelope<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A field that is there, be it `null`. However its name is spelled: `\u0073ender` is `sender`.
-fn there<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<Option<Text<'a>>>, D::Error> {
-    Option::deserialize(from).map(Some)
+/// What a message says of its sender. However the field is spelled: `\u0073ender` is `sender`.
+#[derive(Default)]
+enum Says<'a> {
+    /// The field is not there.
+    #[default]
+    Nothing,
+    /// It is there, and `null`.
+    Null,
+    Name(Text<'a>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Says<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(from)?.map_or(Self::Null, Self::Name))
+    }
 }
 
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow, default, rename = "type")]
     kind: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "there")]
-    sender: Option<Option<Text<'a>>>,
-    #[serde(borrow, default, deserialize_with = "there")]
-    from_peer_id: Option<Option<Text<'a>>>,
+    #[serde(borrow, default)]
+    sender: Says<'a>,
+    #[serde(borrow, default)]
+    from_peer_id: Says<'a>,
     #[serde(borrow, default)]
     target: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -151,8 +163,11 @@ impl<'a> Envelope<'a> {
         };
         Ok(Self {
             kind,
-            has_sender_field: sender.is_some(),
-            sender: sender.flatten().map(|s| s.0),
+            has_sender_field: !matches!(sender, Says::Nothing),
+            sender: match sender {
+                Says::Name(name) => Some(name.0),
+                Says::Nothing | Says::Null => None,
+            },
             target: target.map(|t| t.0),
         })
     }

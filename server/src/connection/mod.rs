@@ -10,7 +10,14 @@ mod frames;
 mod registration;
 mod socket;
 
-use std::{future::poll_fn, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use halyard_protocol::signal::{CloseCode, ErrorCode, Grant, ServerMessage};
 use tokio::{
@@ -64,7 +71,6 @@ impl End {
 /// One socket.
 pub struct Connection<S> {
     socket: Socket<S>,
-    from: IpAddr,
     broker: Arc<Broker>,
     outbox: Arc<Outbox>,
     seat: Option<Seat>,
@@ -74,6 +80,13 @@ pub struct Connection<S> {
     /// When other TURN credentials are due.
     ice_due: Option<Instant>,
     heard: Instant,
+    /// Boxed: a task carries everything twice.
+    manners: Box<Manners>,
+}
+
+/// Whether a socket keeps to its limits.
+struct Manners {
+    from: IpAddr,
     talk: Talk,
     /// Runs while the socket is not read, because it talked too fast.
     pause: Option<Pin<Box<Sleep>>>,
@@ -87,7 +100,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub fn new(stream: S, first: Vec<u8>, broker: Arc<Broker>, from: IpAddr) -> Self {
         Self {
             socket: Socket::new(stream, first),
-            from,
             broker,
             outbox: Arc::default(),
             seat: None,
@@ -95,9 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             confirming: None,
             ice_due: None,
             heard: Instant::now(),
-            talk: Talk::default(),
-            pause: None,
-            tried: false,
+            manners: Box::new(Manners { from, talk: Talk::default(), pause: None, tried: false }),
         }
     }
 
@@ -165,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     self.say_draining();
                 }
-                heard = self.socket.next(), if self.pause.is_none() => {
+                heard = self.socket.next(), if self.manners.pause.is_none() => {
                     self.heard = Instant::now();
                     if let Ok(said) = &heard
                         && let Err(end) = self.not_too_fast(said)
@@ -182,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         joined = true;
                     }
                 }
-                () = over(&mut self.pause) => self.pause = None,
+                () = poll_fn(|cx| self.manners.poll_pause(cx)) => {}
                 () = poll_fn(|cx| self.outbox.poll_ready(cx)) => {}
                 answer = Confirming::next(&mut self.confirming, &self.broker) => {
                     // Few wait at a time, and each is written before the next is looked for.
@@ -237,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Counts a frame. Who talks too fast is not read for a moment, then told, then closed.
     fn not_too_fast(&mut self, heard: &Heard) -> Result<(), End> {
         let now = self.heard.into_std();
-        let wait = match self.talk.heard(heard.len(), &self.broker.limiter.pace, now) {
+        let wait = match self.manners.talk.heard(heard.len(), &self.broker.limiter.pace, now) {
             Verdict::Go => return Ok(()),
             Verdict::Pause(wait) => wait,
             Verdict::Tell(wait) => {
@@ -250,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Err(End::Closed(CloseCode::TooFast));
             }
         };
-        self.pause = Some(Box::pin(sleep(wait)));
+        self.manners.pause = Some(Box::pin(sleep(wait)));
         Ok(())
     }
 
@@ -322,14 +332,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn register(&mut self, text: Text) -> Result<(), Refusal> {
         // Once for every socket that was admitted. Again and again on one socket would be as many
         // questions to the store as there may be messages.
-        if std::mem::replace(&mut self.tried, true) {
+        if std::mem::replace(&mut self.manners.tried, true) {
             let limiter = &self.broker.limiter;
-            let admitted = limiter.admit(Limit::Sockets, self.from, self.heard.into_std());
+            let admitted = limiter.admit(Limit::Sockets, self.manners.from, self.heard.into_std());
             admitted.map_err(|refused| Refusal::too_often(&refused))?;
         }
         let seat = registration::register(
             &self.broker,
-            self.from,
+            self.manners.from,
             &text,
             &self.outbox,
             self.seat.as_ref(),
@@ -479,11 +489,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Ends with the pause, where there is one.
-async fn over(pause: &mut Option<Pin<Box<Sleep>>>) {
-    match pause {
-        Some(pause) => pause.await,
-        None => std::future::pending().await,
+impl Manners {
+    /// Ends the pause, where there is one and it is over.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pause) = &mut self.pause else { return Poll::Pending };
+        ready!(pause.as_mut().poll(cx));
+        self.pause = None;
+        Poll::Ready(())
     }
 }
 
