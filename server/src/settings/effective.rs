@@ -53,7 +53,6 @@ impl Settings {
             "turn_secret" => self.turn.as_ref().and_then(|_| text(HIDDEN)),
             "turn_for_mesh" => self.turn.as_ref().and_then(|turn| text(turn.mesh)),
             "turn_ttl" => self.turn.as_ref().and_then(|turn| span(turn.ttl)),
-            "turn_for_mesh" => self.turn.as_ref().and_then(|turn| text(turn.mesh)),
             "max_connections" => text(limits.max_connections),
             "max_connections_per_address" => text(limits.max_connections_per_address),
             "handshakes_per_minute" => text(limits.handshakes_per_minute),
