@@ -11,6 +11,8 @@
 //! * [`session`] is one remote peer: what it says, what it may do, what it is shown.
 //! * [`machine`] is the one owner of the gate and the driver; [`drive`] is the gate as pure logic;
 //!   [`driver`] speaks to a machine.
+//! * [`jobs`] runs what its owner lets others run, for example trainings; [`bridge`] speaks ZMQ with
+//!   a trainer.
 //! * [`media`] makes pictures, encodes them once and fans them out.
 //! * [`run`] is a worker of somebody else's broker, made of the parts that [`wiring`] builds.
 //! * [`standalone`] (feature `standalone`) carries a broker along; [`direct`] answers peers over
@@ -19,6 +21,7 @@
 //!   [`logging`] is its log, and [`exit`] are the exit codes.
 
 pub mod agent;
+pub mod bridge;
 pub mod config;
 pub mod devices;
 #[cfg(feature = "standalone")]
@@ -26,6 +29,7 @@ pub mod direct;
 pub mod drive;
 pub mod driver;
 pub mod exit;
+pub mod jobs;
 pub mod logging;
 pub mod machine;
 pub mod media;

@@ -11,7 +11,9 @@ use halyard_client::tls;
 use halyard_worker::{
     agent::{AgentError, RoomError},
     config::{For, Settings, Typed, args},
-    devices, exit, logging,
+    devices, exit,
+    jobs::keeper,
+    logging,
     report::{self, Reports},
     run::{self, RunError},
 };
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
             anstream::println!("halyard-worker {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::from(exit::DONE);
         }
+        Some(("keep-job", matches)) => keep_job(matches),
         Some((name, matches)) => work(name, matches),
         None => unreachable!("a command is required"),
     };
@@ -75,6 +78,12 @@ fn program() -> Command {
                 .about("Say what this computer has: encoders that start, cameras, graphics cards, sound")
                 .arg(json()),
         )
+        .subcommand(
+            Command::new("keep-job")
+                .hide(true)
+                .about("Stay beside the program of one job; the worker starts this")
+                .arg(Arg::new("dir").required(true).value_parser(clap::value_parser!(PathBuf))),
+        )
         .subcommand(Command::new("version").about("Say which version this is"));
     if cfg!(feature = "standalone") {
         program = program.subcommand(
@@ -106,6 +115,15 @@ impl Failure {
     fn usage(error: &impl ToString) -> Self {
         Self { exit: exit::USAGE, message: error.to_string() }
     }
+}
+
+/// `keep-job`: started by a worker, and alive for as long as the job's program.
+fn keep_job(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some(dir) = matches.get_one::<PathBuf>("dir") else {
+        return Err(Failure::usage(&"the folder of the job is needed"));
+    };
+    keeper::main(dir)
+        .map_err(|error| Failure { exit: exit::FAILED, message: format!("the job: {error}") })
 }
 
 /// `run` and `standalone`.

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::{
     config::{DriverSpec, Settings},
     driver::{Driver, none::NoDriver, sim::SimDriver},
+    jobs::{self, Jobs, JobsError},
     machine::Machine,
     media::{
         Fanout, SourceError, SourceSpec,
@@ -26,6 +27,9 @@ pub enum StartError {
     /// The folder of `--files` cannot be used.
     #[error(transparent)]
     Files(#[from] OpenRootError),
+    /// Jobs cannot be run.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The picture cannot be made.
     #[error(transparent)]
     Video(#[from] SourceError),
@@ -39,6 +43,7 @@ pub struct Parts {
     shared: Arc<Shared>,
     machine: Machine,
     world: Option<Sim>,
+    jobs: Option<Jobs>,
 }
 
 impl Parts {
@@ -66,8 +71,10 @@ impl Parts {
             _ => Box::new(NoDriver),
         };
         let machine = Machine::start(driver);
-        let shared = Shared { machine: machine.handle(), fanout, files, threads };
-        Ok(Self { shared: Arc::new(shared), machine, world })
+        let jobs = start_jobs(settings)?;
+        let handle = jobs.as_ref().map(Jobs::handle);
+        let shared = Shared { machine: machine.handle(), fanout, files, jobs: handle, threads };
+        Ok(Self { shared: Arc::new(shared), machine, world, jobs })
     }
 
     /// What sessions share.
@@ -99,6 +106,9 @@ impl Parts {
     /// Stops everything: what could move something first.
     pub async fn stop(self) {
         self.machine.stop().await;
+        if let Some(jobs) = self.jobs {
+            jobs.stop().await;
+        }
         if let Some(fanout) = &self.shared.fanout {
             fanout.stop().await;
         }
@@ -107,4 +117,24 @@ impl Parts {
         }
         self.shared.threads.clone().shutdown().await;
     }
+}
+
+/// Jobs, where the owner configured some.
+fn start_jobs(settings: &Settings) -> Result<Option<Jobs>, JobsError> {
+    let (Some(dir), Some(files)) = (&settings.jobs_dir, &settings.files) else { return Ok(None) };
+    if settings.jobs.is_empty() {
+        return Ok(None);
+    }
+    let program = match &settings.job_keeper {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().map_err(JobsError::Thread)?,
+    };
+    let jobs = Jobs::start(jobs::Plan {
+        templates: settings.jobs.clone(),
+        dir: dir.clone(),
+        files: files.clone(),
+        program,
+        environment: std::env::vars().collect(),
+    })?;
+    Ok(Some(jobs))
 }

@@ -103,6 +103,13 @@ pub const KEYS: &[Key] = &[
     key(
         For::Both,
         Shape::One,
+        "jobs_dir",
+        "Keeps the truth about jobs here; needed with [[job]] in the configuration file",
+        "a folder; it is made where there is none",
+    ),
+    key(
+        For::Both,
+        Shape::One,
         "bitrate",
         "What the encoder aims at [default: what suits the picture]",
         "bits a second, from 100000 to 50000000",

@@ -20,9 +20,12 @@ use url::Url;
 pub use keys::{For, KEYS, Key, Shape};
 pub use read::{Place, SettingError, Typed, args};
 
-use crate::media::{
-    SourceSpec,
-    gst::{Encoder, encoders},
+use crate::{
+    jobs::Template,
+    media::{
+        SourceSpec,
+        gst::{Encoder, encoders},
+    },
 };
 
 /// Peers served at a time unless said otherwise: at 720p some two cores of this decade.
@@ -39,6 +42,12 @@ pub struct Settings {
     pub driver: DriverSpec,
     /// The folder whose files peers may reach; without it files are refused.
     pub files: Option<PathBuf>,
+    /// What may be run as jobs.
+    pub jobs: Vec<Template>,
+    /// Where the truth about jobs is kept. There whenever there are [`jobs`](Self::jobs).
+    pub jobs_dir: Option<PathBuf>,
+    /// The program that keeps jobs, where it is not this one.
+    pub job_keeper: Option<PathBuf>,
     /// What the encoder aims at, in bits a second.
     pub bitrate: Option<u32>,
     /// Peers served at a time.
@@ -74,6 +83,9 @@ impl Default for Settings {
             encoder: None,
             driver: DriverSpec::Sim,
             files: None,
+            jobs: Vec::new(),
+            jobs_dir: None,
+            job_keeper: None,
             bitrate: None,
             max_sessions: DEFAULT_MAX_SESSIONS,
             rights_lease: RIGHTS_LEASE,
@@ -124,6 +136,15 @@ impl Settings {
             let path = PathBuf::from(text);
             path.is_dir().then_some(path)
         })?;
+        let jobs_dir = values.one("jobs_dir", path)?;
+        if !values.jobs.is_empty() && files.is_none() {
+            let why = "what a job works on comes from there, and what it makes goes there";
+            return Err(SettingError::Needs { key: "job", needs: "files", why });
+        }
+        if !values.jobs.is_empty() && jobs_dir.is_none() {
+            let why = "jobs are written down there, so that none is forgotten";
+            return Err(SettingError::Needs { key: "job", needs: "jobs_dir", why });
+        }
         let room = values.one("room", |text| RoomId::new(text).ok())?;
         let token = values.one("token", |text| (!text.is_empty()).then(|| Token::new(text)))?;
         let room = match (room, token) {
@@ -143,6 +164,9 @@ impl Settings {
             encoder,
             driver,
             files,
+            jobs: values.jobs.clone(),
+            jobs_dir,
+            job_keeper: None,
             bitrate: values.one("bitrate", |text| {
                 text.parse().ok().filter(|bps| (100_000..=50_000_000).contains(bps))
             })?,

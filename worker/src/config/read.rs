@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf};
 
 use super::keys::{For, KEYS, Key, Shape, VARIABLES_OF_OTHERS};
+use crate::jobs::{Template, TemplateError, read_templates};
 
 /// Why the worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,14 @@ pub enum SettingError {
         path: PathBuf,
         /// Where and why.
         message: String,
+    },
+    /// A template of a job means nothing.
+    #[error("{path}: {source}")]
+    Job {
+        /// The configuration file.
+        path: PathBuf,
+        /// Which, and why.
+        source: TemplateError,
     },
     /// A key that makes no sense without another.
     #[error("{key} needs {needs}: {why}")]
@@ -145,19 +154,23 @@ struct Value {
 
 /// What was found, by key.
 #[derive(Debug)]
-pub(super) struct Values(BTreeMap<&'static str, Value>);
+pub(super) struct Values {
+    keys: BTreeMap<&'static str, Value>,
+    /// What may be run, of the file alone.
+    pub(super) jobs: Vec<Template>,
+}
 
 impl Values {
     /// Reads all three places.
     pub(super) fn find(typed: &Typed) -> Result<Self, SettingError> {
-        let mut values = from_file(typed.file.as_ref())?;
+        let (mut values, jobs) = from_file(typed.file.as_ref())?;
         values.extend(from_variables(&typed.variables)?);
         for key in KEYS {
             if let Some(text) = typed.flags.get(key.name) {
                 values.insert(key.name, value(key, text, Place::Flag(key.flag())));
             }
         }
-        Ok(Self(values))
+        Ok(Self { keys: values, jobs })
     }
 
     /// Every part of a key's value, parsed; `None` when the key was not typed.
@@ -166,7 +179,7 @@ impl Values {
         name: &'static str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<Vec<T>>, SettingError> {
-        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let Some(value) = self.keys.get(name) else { return Ok(None) };
         let Some(key) = KEYS.iter().find(|key| key.name == name) else { return Ok(None) };
         let parsed = value.parts.iter().map(|part| {
             parse(part).ok_or_else(|| SettingError::BadValue {
@@ -199,8 +212,14 @@ fn value(key: &Key, text: &str, place: Place) -> Value {
     Value { parts, place }
 }
 
-fn from_file(path: Option<&PathBuf>) -> Result<BTreeMap<&'static str, Value>, SettingError> {
-    let Some(path) = path else { return Ok(BTreeMap::new()) };
+/// The file's keys, and its templates of jobs.
+type FromFile = (BTreeMap<&'static str, Value>, Vec<Template>);
+
+/// The name of the templates of jobs in the file. They are tables, so they are typed nowhere else.
+const JOB: &str = "job";
+
+fn from_file(path: Option<&PathBuf>) -> Result<FromFile, SettingError> {
+    let Some(path) = path else { return Ok(FromFile::default()) };
     let place = Place::File(path.clone());
     let text = fs::read_to_string(path).map_err(|source| SettingError::File {
         path: path.clone(),
@@ -212,9 +231,16 @@ fn from_file(path: Option<&PathBuf>) -> Result<BTreeMap<&'static str, Value>, Se
         message: toml_message(&text, &error),
     })?;
     let mut values = BTreeMap::new();
+    let mut jobs = Vec::new();
     for (name, found) in table {
+        if name == JOB {
+            jobs = read_templates(&found)
+                .map_err(|source| SettingError::Job { path: path.clone(), source })?;
+            continue;
+        }
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            let known = KEYS.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
+            let known = KEYS.iter().map(|key| key.name).chain([JOB]);
+            let known = known.collect::<Vec<_>>().join(", ");
             return Err(SettingError::UnknownKey { key: name, place, known });
         };
         let parts = match (&found, key.shape) {
@@ -229,7 +255,7 @@ fn from_file(path: Option<&PathBuf>) -> Result<BTreeMap<&'static str, Value>, Se
         })?;
         values.insert(key.name, Value { parts, place: place.clone() });
     }
-    Ok(values)
+    Ok((values, jobs))
 }
 
 /// Where and why, without the line itself: a secret may stand in it.

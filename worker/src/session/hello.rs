@@ -16,6 +16,10 @@ pub const AGENT: &str = concat!("halyard-worker/", env!("CARGO_PKG_VERSION"));
 pub const NO_FILES: &str =
     "its owner allows them by starting the worker with --files DIR (or HALYARD_FILES)";
 
+/// How jobs are allowed, told to everybody who asks a worker that runs none.
+pub const NO_JOBS: &str = "this worker runs no jobs; its owner allows them with [[job]] in the \
+                           worker's configuration file";
+
 /// The greeting for a peer of these rights.
 pub fn hello(
     own_id: &PeerId,
@@ -23,6 +27,7 @@ pub fn hello(
     facts: &Facts,
     video: Option<VideoInfo>,
     files: FilesInfo,
+    jobs: bool,
 ) -> Hello {
     let mut capabilities = vec!["telemetry".to_owned()];
     if facts.limits.is_some() {
@@ -33,6 +38,9 @@ pub fn hello(
     }
     if files.readable || files.writable {
         capabilities.push("files".to_owned());
+    }
+    if jobs && access.may_operate() {
+        capabilities.push("jobs".to_owned());
     }
     if video.is_some() {
         capabilities.push("video".to_owned());
@@ -59,7 +67,7 @@ mod tests {
         let facts = Facts { driver: "none", limits: None, actions: vec![] };
         let id = PeerId::new("worker").expect("a good name");
         let files = FilesInfo { readable: false, writable: false, hint: Some(NO_FILES.to_owned()) };
-        let hello = hello(&id, Access::Operator, &facts, None, files);
+        let hello = hello(&id, Access::Operator, &facts, None, files, false);
         assert_eq!(hello.capabilities, ["telemetry"]);
         assert!(hello.drive.is_none() && hello.video.is_empty());
     }

@@ -21,8 +21,8 @@ use halyard_protocol::{
 };
 use tokio::task::JoinHandle;
 
-use super::hello::NO_FILES;
-use crate::machine::Asker;
+use super::{hello::NO_FILES, legacy_jobs::LegacyJobs};
+use crate::{jobs::JobsHandle, machine::Asker};
 
 /// Our word for "send me this file".
 pub const FILE_REQUEST: &str = "FILE_REQUEST";
@@ -36,17 +36,27 @@ pub(super) struct Legacy {
     asker: Asker,
     root: Option<FileRoot>,
     files: LegacyFiles,
+    jobs: LegacyJobs,
     sending: Option<JoinHandle<()>>,
 }
 
 impl Legacy {
-    pub(super) fn new(peer: Peer, root: Option<FileRoot>, asker: Asker) -> Self {
+    pub(super) fn new(
+        peer: Peer,
+        root: Option<FileRoot>,
+        jobs: Option<JobsHandle>,
+        asker: Asker,
+    ) -> Self {
+        let jobs = LegacyJobs::new(peer.clone(), asker.clone(), jobs);
         let files = LegacyFiles::new(serving(root.as_ref(), &asker.peer, asker.access));
-        Self { peer, asker, root, files, sending: None }
+        Self { peer, asker, root, files, jobs, sending: None }
     }
 
     /// It said something. Gives back the lines to answer with. Waits for the disk.
     pub(super) async fn text(&mut self, text: String) -> Vec<String> {
+        if let Some(lines) = self.jobs.text(&text).await {
+            return lines;
+        }
         let events = self.files.text(&text).await;
         self.answers(events)
     }

@@ -10,6 +10,7 @@
 
 pub mod hello;
 pub mod legacy;
+mod legacy_jobs;
 pub mod speaker;
 mod task;
 pub mod video;
@@ -31,6 +32,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    jobs::JobsHandle,
     machine::{Asker, MachineHandle},
     media::Fanout,
 };
@@ -53,6 +55,8 @@ pub struct Shared {
     pub fanout: Option<Fanout>,
     /// The folder, if files are shared.
     pub files: Option<FileRoot>,
+    /// The jobs, if any may be run.
+    pub jobs: Option<JobsHandle>,
     /// The threads that connections live on.
     pub threads: PeerThreads,
 }

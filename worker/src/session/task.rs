@@ -11,7 +11,9 @@ use halyard_client::{
     transfer::{Serving, Transfer, Transfers},
 };
 use halyard_protocol::{
-    channel::{Ack, Bye, Command, Estop, Lane, LeaseState, Message, Notice, Severity},
+    channel::{
+        Ack, Bye, Command, Estop, JobErrorCode, Lane, LeaseState, Message, Notice, Severity,
+    },
     ids::PeerId,
 };
 use tokio::{
@@ -22,13 +24,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     CONNECT_WITHIN, Dismissed, Ended, FromSession, MEND_WITHIN, Start, ToSession,
-    hello::{self, NO_FILES},
+    hello::{self, NO_FILES, NO_JOBS},
     legacy::{Legacy, SPEAKER},
     peer_config,
     speaker::{NotReading, Speaker},
     video::Pump,
 };
-use crate::machine::{News, Standing, Telemetry};
+use crate::{
+    jobs::refused,
+    machine::{News, Standing, Telemetry},
+};
 
 /// Answers to commands that one peer may wait for.
 const MOST_PENDING: usize = 64;
@@ -118,6 +123,8 @@ struct Live {
     telemetry: watch::Receiver<Telemetry>,
     news: broadcast::Receiver<News>,
     pending: JoinSet<Ack>,
+    /// Answers about jobs; those about events may take long.
+    asked: JoinSet<Message>,
     complained: HashMap<&'static str, Instant>,
 }
 
@@ -148,6 +155,7 @@ impl Live {
             telemetry: machine.telemetry(),
             news: machine.news(),
             pending: JoinSet::new(),
+            asked: JoinSet::new(),
             complained: HashMap::new(),
             peer,
             start,
@@ -180,6 +188,7 @@ impl Live {
                     None => Err(End::Stopped),
                 },
                 Some(Ok(ack)) = self.pending.join_next() => self.say(Message::Ack(ack)),
+                Some(Ok(answer)) = self.asked.join_next() => self.say(answer),
                 Ok(()) = self.standing.changed() => self.tell_standing(),
                 news = self.news.recv() => self.tell_news(news),
                 Some(transfer) = self.started.recv() => {
@@ -303,6 +312,7 @@ impl Live {
                 self.legacy = Some(Legacy::new(
                     self.peer.clone(),
                     self.start.shared.files.clone(),
+                    self.start.shared.jobs.clone(),
                     self.start.asker.clone(),
                 ));
             }
@@ -376,6 +386,7 @@ impl Live {
             shared.machine.facts(),
             video,
             self.transfers.info(),
+            shared.jobs.is_some(),
         );
         self.say(Message::Hello(Box::new(hello)))?;
         self.greeted = true;
@@ -459,6 +470,11 @@ impl Live {
                 }
             }
             Message::Command(command) => return self.command(command).await,
+            message @ (Message::JobSubmit(_)
+            | Message::JobList(_)
+            | Message::JobEventsFrom(_)
+            | Message::JobStop(_)
+            | Message::JobCancel(_)) => return self.job(message),
             Message::Hello(hello) => {
                 tracing::info!(peer = %asker.peer, agent = shortened(&hello.agent), "hello");
             }
@@ -486,6 +502,20 @@ impl Live {
             let lost = "the machine is stopping or has too much to do; try again";
             answer.await.unwrap_or_else(|_| Ack::failed(id, "failed", lost))
         });
+        Ok(())
+    }
+
+    /// A question about jobs. It is answered when it is answered, and holds up nothing.
+    fn job(&mut self, message: Message) -> Result<(), End> {
+        let Some(jobs) = self.start.shared.jobs.clone() else {
+            return self.say(refused(&message, JobErrorCode::Disabled, NO_JOBS));
+        };
+        if self.asked.len() >= MOST_PENDING {
+            let words = format!("{MOST_PENDING} of your questions wait already; ask later");
+            return self.say(refused(&message, JobErrorCode::TooMany, &words));
+        }
+        let asker = self.start.asker.clone();
+        self.asked.spawn(async move { jobs.ask(asker, message).await });
         Ok(())
     }
 

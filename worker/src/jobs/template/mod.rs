@@ -1,0 +1,198 @@
+//! What the worker's owner lets others run: a command line with typed holes in it.
+//!
+//! ```toml
+//! [[job]]
+//! name = "train"
+//! help = "Trains a model on a data set"
+//! run = ["python3", "/opt/train.py", "--data", "{data:path}", "--epochs", "{epochs:int=1..1000?20}"]
+//! results = ["*.ckpt", "*.json"]
+//! ```
+//!
+//! A request names a template and values. Each value is checked against its hole and becomes a part
+//! of one argument: no shell ever reads it, and it can never become an option of its own.
+
+mod hole;
+mod read;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use globset::GlobSet;
+use halyard_protocol::channel::{JobErrorCode, JobProblem, JobTemplateInfo};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use hole::{Hole, HoleError, Kind};
+pub use read::{TemplateError, read_templates};
+
+/// One thing that may be run.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// Its name, unique in this worker.
+    pub name: String,
+    /// One line for people.
+    pub help: String,
+    /// The program and its arguments.
+    pub run: Vec<Vec<Part>>,
+    /// Where it runs, where not in the job's own folder.
+    pub cwd: Option<std::path::PathBuf>,
+    /// Variables of the worker that the program sees.
+    pub env: Vec<String>,
+    /// Variables that the owner sets, parts as in `run`.
+    pub set: BTreeMap<String, Vec<Part>>,
+    /// Graphics cards that it needs. Jobs that need some run one after another.
+    pub gpus: u32,
+    /// It is ended after this long.
+    pub time_limit: Duration,
+    /// How long the program may take to follow a wish to stop before it is interrupted.
+    pub stop_grace: Duration,
+    /// Its trainer is called silent after this long without a report.
+    pub silent_after: Duration,
+    /// Which files of the job's folder are results.
+    pub results: GlobSet,
+}
+
+/// A piece of an argument.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    /// As it stands.
+    Text(String),
+    /// To be filled by a request.
+    Hole(Hole),
+    /// To be filled by the worker.
+    Own(Own),
+}
+
+/// What the worker itself fills in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Own {
+    /// The job's id.
+    Job,
+    /// The job's folder, absolute.
+    Folder,
+    /// The folder of files, absolute.
+    Files,
+    /// The port where the trainer hears commands.
+    ControlPort,
+    /// The port where the trainer reports progress.
+    ProgressPort,
+}
+
+impl Own {
+    /// Their names in a template.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("job", Self::Job),
+        ("folder", Self::Folder),
+        ("files", Self::Files),
+        ("control_port", Self::ControlPort),
+        ("progress_port", Self::ProgressPort),
+    ];
+}
+
+/// A piece of an argument once a request has filled it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filled {
+    /// As it stands.
+    Text(String),
+    /// To be filled when the job starts.
+    Own(Own),
+}
+
+/// A command line that a request has filled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandLine {
+    /// The program and its arguments.
+    pub run: Vec<Vec<Filled>>,
+    /// Variables that the template sets.
+    pub set: BTreeMap<String, Vec<Filled>>,
+}
+
+impl Template {
+    /// Fills the holes. `field` names the step in what is said of problems; `files` is the folder
+    /// that paths lead into. Says everything that is wrong, not only the first.
+    pub fn fill(
+        &self,
+        field: &str,
+        values: &BTreeMap<String, Value>,
+        files: &Path,
+    ) -> Result<CommandLine, Vec<JobProblem>> {
+        let mut problems = Vec::new();
+        let holes = self.holes();
+        for name in values.keys() {
+            if !holes.contains_key(name.as_str()) {
+                let known = holes.keys().copied().collect::<Vec<_>>().join(", ");
+                problems.push(JobProblem {
+                    field: format!("{field}.{}", shown(name)),
+                    code: JobErrorCode::UnknownValue,
+                    message: format!("{:?} takes no such value; accepted are: {known}", self.name),
+                });
+            }
+        }
+        let mut texts = BTreeMap::new();
+        for (name, hole) in holes {
+            match hole.text(values.get(name), files) {
+                Ok(text) => {
+                    texts.insert(name, text);
+                }
+                Err(error) => {
+                    let code = match error {
+                        HoleError::Missing(_) => JobErrorCode::MissingValue,
+                        HoleError::Bad { .. } => JobErrorCode::BadValue,
+                    };
+                    let (field, message) = (format!("{field}.{name}"), error.to_string());
+                    problems.push(JobProblem { field, code, message });
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let filled = |parts: &Vec<Part>| -> Vec<Filled> {
+            let fill = |part: &Part| match part {
+                Part::Text(text) => Filled::Text(text.clone()),
+                Part::Own(own) => Filled::Own(*own),
+                Part::Hole(hole) => {
+                    Filled::Text(texts.get(hole.name.as_str()).cloned().unwrap_or_default())
+                }
+            };
+            parts.iter().map(fill).collect()
+        };
+        Ok(CommandLine {
+            run: self.run.iter().map(filled).collect(),
+            set: self.set.iter().map(|(name, parts)| (name.clone(), filled(parts))).collect(),
+        })
+    }
+
+    /// Whether the program speaks with the worker over ZMQ.
+    pub fn has_bridge(&self) -> bool {
+        let own = |part: &Part| matches!(part, Part::Own(Own::ControlPort | Own::ProgressPort));
+        self.run.iter().chain(self.set.values()).flatten().any(own)
+    }
+
+    /// What others are told of it.
+    pub fn info(&self) -> JobTemplateInfo {
+        let values = self.holes().into_iter();
+        JobTemplateInfo {
+            name: self.name.clone(),
+            help: self.help.clone(),
+            values: values.map(|(name, hole)| (name.to_owned(), hole.accepted())).collect(),
+        }
+    }
+
+    /// By name. One that begins an argument somewhere must fit there everywhere.
+    fn holes(&self) -> BTreeMap<&str, Hole> {
+        let mut holes: BTreeMap<&str, Hole> = BTreeMap::new();
+        for part in self.run.iter().chain(self.set.values()).flatten() {
+            if let Part::Hole(hole) = part {
+                holes.entry(&hole.name).or_insert_with(|| hole.clone()).begins |= hole.begins;
+            }
+        }
+        holes
+    }
+}
+
+/// Somebody's name for a value, fit for a line.
+fn shown(name: &str) -> String {
+    name.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
