@@ -74,6 +74,20 @@ pub(super) enum Command {
                                 halyard command [OPTIONS] --server URL --room ID NAME [JSON]")]
     #[command(name = "command")]
     Ask(SendCommand),
+    /// Send a data set, train with it, follow the training and fetch what it made
+    #[command(override_usage = "halyard train [OPTIONS] LINK [PACKAGE]\n       \
+                                halyard train [OPTIONS] --server URL --room ID [PACKAGE]")]
+    Train(Train),
+    /// Show the worker's jobs and what can be asked for
+    Jobs(Jobs),
+    /// Ask a job to finish early and keep what there is
+    Stop(JobName),
+    /// End a job and all of its processes now
+    Cancel(JobName),
+    /// Show what happened to a job
+    Logs(Logs),
+    /// Follow a job to its end; leaving does not end the job
+    Attach(JobName),
     /// Follow the machine's state
     Telemetry(Telemetry),
     /// Drive for a while
@@ -129,6 +143,53 @@ pub(super) struct SendCommand {
     /// Do not start it later than this
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) deadline: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Train {
+    /// The join link, then the file or folder to send; what it is called at the worker is given to
+    /// the template as its value `package`
+    #[arg(value_name = "LINK PACKAGE")]
+    pub(super) words: Vec<String>,
+    /// Which of the worker's templates; several run one after another
+    #[arg(long, value_name = "NAME", default_value = "train")]
+    pub(super) template: Vec<String>,
+    /// A value for the template, for example --set epochs=20
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(super) set: Vec<(String, String)>,
+    /// Fetch the results into this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// Do not stay: print the jobs and leave
+    #[arg(long)]
+    pub(super) detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Jobs {
+    /// The join link
+    #[arg(value_name = "LINK")]
+    pub(super) words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JobName {
+    /// The join link, then the job's id
+    #[arg(value_name = "LINK JOB", required = true)]
+    pub(super) words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// The join link, then the job's id
+    #[arg(value_name = "LINK JOB", required = true)]
+    pub(super) words: Vec<String>,
+    /// Stay until the job is over
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Begin with this event
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) from: u64,
 }
 
 #[derive(Debug, Args)]
@@ -224,6 +285,14 @@ pub(super) struct Doctor {
     /// The join link; without one only this machine and the server are looked at
     #[arg(value_name = "LINK")]
     pub(super) words: Vec<String>,
+}
+
+/// `name=value`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is no assignment; it looks like epochs=20")),
+    }
 }
 
 /// `2s`, `1500ms`, `2h 30m`, or a plain number of seconds.

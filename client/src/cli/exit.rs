@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use halyard_protocol::channel::{AckError, FileErrorCode};
+use halyard_protocol::channel::{AckError, FileErrorCode, JobErrorCode};
 
 use crate::{
     api::ApiError,
-    session::{CommandError, DriveError, FilesError, SessionError},
+    session::{CommandError, DriveError, FilesError, JobsError, SessionError},
     signaling::SignalError,
 };
 
@@ -198,6 +198,28 @@ impl From<FilesError> for CliError {
         let word = serde_json::to_value(failure.code).ok();
         let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or("other");
         Self::new(exit, word, failure.message)
+    }
+}
+
+impl From<JobsError> for CliError {
+    fn from(error: JobsError) -> Self {
+        match &error {
+            JobsError::Session(inner) => inner.clone().into(),
+            JobsError::Refused(_) => {
+                let code = error.problem().unwrap_or(JobErrorCode::Other);
+                let exit = match code {
+                    JobErrorCode::Forbidden => Exit::Refused,
+                    JobErrorCode::UnknownTemplate
+                    | JobErrorCode::UnknownValue
+                    | JobErrorCode::MissingValue
+                    | JobErrorCode::BadValue => Exit::Usage,
+                    _ => Exit::Failed,
+                };
+                Self::new(exit, code.as_str(), error.to_string())
+            }
+            JobsError::TimedOut { .. } => Self::new(Exit::Failed, "TIMED_OUT", error.to_string()),
+            JobsError::TooLarge(_) => Self::new(Exit::Usage, "TOO_LARGE", error.to_string()),
+        }
     }
 }
 

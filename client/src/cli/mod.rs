@@ -11,6 +11,7 @@ mod doctor;
 mod drive;
 pub mod exit;
 mod get;
+mod jobs;
 mod join;
 mod list;
 mod output;
@@ -21,6 +22,7 @@ mod session;
 mod settings;
 mod state;
 mod telemetry;
+mod train;
 mod words;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -83,6 +85,12 @@ async fn dispatch(
         Command::Get(args) => get::run(&context, args).await,
         Command::Ls(args) => list::run(&context, args).await,
         Command::Ask(args) => command::run(&context, args).await,
+        Command::Train(args) => train::run(&context, args).await,
+        Command::Jobs(args) => jobs::list(&context, args).await,
+        Command::Stop(args) => jobs::end(&context, args, false).await,
+        Command::Cancel(args) => jobs::end(&context, args, true).await,
+        Command::Logs(args) => jobs::logs(&context, args).await,
+        Command::Attach(args) => jobs::attach(&context, args).await,
         Command::Telemetry(args) => telemetry::run(&context, args).await,
         Command::Drive(args) => drive::run(&context, args).await,
         Command::Room(args) => room::run(&context, args.command).await,

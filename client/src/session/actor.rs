@@ -363,6 +363,10 @@ impl Actor {
                 return self.hello(generation, *hello).await;
             }
             Message::Ack(ack) => self.shared.ack(ack),
+            Message::JobAccepted(ref accepted) => self.shared.job(&accepted.id.clone(), message),
+            Message::JobRejected(ref rejected) => self.shared.job(&rejected.id.clone(), message),
+            Message::JobEntries(ref entries) => self.shared.job(&entries.id.clone(), message),
+            Message::JobEventPage(ref page) => self.shared.job(&page.id.clone(), message),
             Message::LeaseState(state) => {
                 self.shared.lease.send_replace(Some(state.clone()));
                 self.shared.tell(SessionEvent::Lease(state));

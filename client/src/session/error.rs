@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use halyard_protocol::{
+    channel::{JobErrorCode, JobProblem},
     ids::{PeerId, RoomId},
     transfer::Failure,
 };
@@ -141,4 +142,45 @@ pub enum FilesError {
     /// The worker, or the transfer, said no.
     #[error("{0}")]
     Refused(Failure),
+}
+
+/// A question about jobs came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum JobsError {
+    /// The session ended before the answer came.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The worker said no, and everything that is wrong.
+    #[error("{}", problems(.0))]
+    Refused(Vec<JobProblem>),
+    /// No answer came in time. Whether it was done is not known.
+    #[error("the worker did not answer within {} s; see `halyard jobs` for how things stand", .waited.as_secs())]
+    TimedOut {
+        /// How long.
+        waited: Duration,
+    },
+    /// The question does not fit into one message.
+    #[error("the values are too large: {0}")]
+    TooLarge(String),
+}
+
+impl JobsError {
+    /// The stable word of the first problem, where the worker said no.
+    pub fn problem(&self) -> Option<JobErrorCode> {
+        match self {
+            Self::Refused(problems) => problems.first().map(|problem| problem.code),
+            _ => None,
+        }
+    }
+}
+
+fn problems(problems: &[JobProblem]) -> String {
+    if problems.is_empty() {
+        return "the worker gave an answer that does not fit the question".to_owned();
+    }
+    let said = problems.iter().map(|problem| match problem.field.as_str() {
+        "" => problem.message.clone(),
+        field => format!("{field}: {}", problem.message),
+    });
+    said.collect::<Vec<_>>().join("; ")
 }

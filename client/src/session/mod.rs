@@ -8,7 +8,7 @@
 //! * [`SessionOptions`] are the wishes, [`SessionEvent`] is what happens.
 //! * [`Session::command`], [`Session::drive`] and [`Session::telemetry`] are the worker's machine;
 //!   [`Session::send_file`], [`Session::get_file`] and
-//!   [`Session::list`] are its files.
+//!   [`Session::list`] are its files; [`Session::submit_jobs`] and [`Session::job_events`] its jobs.
 //! * [`SessionError`] says why there is no session, or no longer.
 
 mod actor;
@@ -17,6 +17,7 @@ mod drive;
 mod error;
 mod event;
 mod files;
+mod jobs;
 mod options;
 mod recovery;
 mod room;
@@ -37,7 +38,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use error::{CommandError, DriveError, FilesError, SessionError};
+pub use error::{CommandError, DriveError, FilesError, JobsError, SessionError};
 pub use event::{SessionEvent, Telemetry};
 pub use options::SessionOptions;
 

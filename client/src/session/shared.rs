@@ -6,7 +6,7 @@ use std::{
 };
 
 use halyard_protocol::{
-    channel::{Ack, Hello, LeaseState},
+    channel::{Ack, Hello, LeaseState, Message},
     ids::PeerId,
     signal::PeerInfo,
 };
@@ -37,6 +37,7 @@ pub(super) struct Shared {
     pub(super) ended: watch::Sender<Option<SessionError>>,
     pub(super) events: broadcast::Sender<SessionEvent>,
     acks: Mutex<HashMap<String, oneshot::Sender<Ack>>>,
+    jobs: Mutex<HashMap<String, oneshot::Sender<Message>>>,
 }
 
 impl Shared {
@@ -49,6 +50,7 @@ impl Shared {
             ended: watch::Sender::new(None),
             events: broadcast::Sender::new(EVENTS),
             acks: Mutex::default(),
+            jobs: Mutex::default(),
         }
     }
 
@@ -89,8 +91,30 @@ impl Shared {
         PendingAck { shared: Arc::clone(self), id: id.to_owned(), told }
     }
 
+    /// A place for the answer to a question about jobs. Dropping it gives the place up.
+    pub(super) fn expect_job(self: &Arc<Self>, id: &str) -> PendingJob {
+        let (tell, told) = oneshot::channel();
+        self.jobs().insert(id.to_owned(), tell);
+        PendingJob { shared: Arc::clone(self), id: id.to_owned(), told }
+    }
+
+    /// An answer about jobs came. One that nobody waits for is forgotten.
+    pub(super) fn job(&self, id: &str, answer: Message) {
+        if let Some(tell) = self.jobs().remove(id) {
+            let _ = tell.send(answer);
+        }
+    }
+
+    fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Message>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The answer came. One that nobody waits for is forgotten.
     pub(super) fn ack(&self, ack: Ack) {
+        if let Some(tell) = self.jobs().remove(&ack.id) {
+            let _ = tell.send(Message::Ack(ack));
+            return;
+        }
         if let Some(tell) = self.acks().remove(&ack.id) {
             let _ = tell.send(ack);
         }
@@ -111,5 +135,18 @@ pub(super) struct PendingAck {
 impl Drop for PendingAck {
     fn drop(&mut self) {
         self.shared.acks().remove(&self.id);
+    }
+}
+
+/// Somebody waits for an answer about jobs.
+pub(super) struct PendingJob {
+    shared: Arc<Shared>,
+    id: String,
+    pub(super) told: oneshot::Receiver<Message>,
+}
+
+impl Drop for PendingJob {
+    fn drop(&mut self) {
+        self.shared.jobs().remove(&self.id);
     }
 }
