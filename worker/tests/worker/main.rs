@@ -12,6 +12,7 @@ mod access;
 mod direct;
 mod driving;
 mod files;
+mod jobs;
 mod program;
 mod recovery;
 mod rights;
