@@ -1,0 +1,116 @@
+"""A small real training that speaks with its worker as SLEAP's trainers do.
+
+It fits a line to points by stochastic gradient descent, publishes its progress over ZMQ, looks for
+commands once a batch, writes its model after every epoch and finishes early when asked to.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import zmq
+
+CONNECT_SECONDS = 0.3
+
+
+class Controller:
+    """The worker's two sockets: commands come from one, progress goes to the other."""
+
+    def __init__(self, control_port: int, progress_port: int):
+        context = zmq.Context.instance()
+        self.control = context.socket(zmq.SUB)
+        self.control.subscribe("")
+        self.control.connect(f"tcp://127.0.0.1:{control_port}")
+        self.progress = context.socket(zmq.PUB)
+        self.progress.connect(f"tcp://127.0.0.1:{progress_port}")
+        # A publisher loses what it says before its subscriber is there.
+        time.sleep(CONNECT_SECONDS)
+
+    def tell(self, event: str, **fields) -> None:
+        # `logs` is null and not left out, numbers that are none are bare: as SLEAP writes them.
+        self.progress.send_string(
+            json.dumps({"what": "", "event": event, **{"logs": None, **fields}})
+        )
+
+    def wants_to_stop(self) -> bool:
+        stop = False
+        while self.control.poll(0):
+            stop |= json.loads(self.control.recv_string()).get("command") == "stop"
+        return stop
+
+    def close(self) -> None:
+        self.progress.close(linger=1000)
+        self.control.close()
+
+
+def points(path: Path) -> list[tuple[float, float]]:
+    with path.open(newline="") as file:
+        return [(float(row["x"]), float(row["y"])) for row in csv.DictReader(file)]
+
+
+def mean_loss(model: list[float], data: list) -> float:
+    return sum((model[0] * x + model[1] - y) ** 2 for x, y in data) / len(data)
+
+
+def train(arguments: argparse.Namespace, controller: Controller) -> None:
+    config = json.loads((arguments.package / "config.json").read_text(encoding="utf-8"))
+    data = points(arguments.package / "points.csv")
+    held_back = int(len(data) * config["validation_share"])
+    validation, training = data[:held_back], data[held_back:]
+    size, rate = config["batch_size"], config["learning_rate"]
+    model = [0.0, 0.0]
+    controller.tell("train_begin", wandb_url=None)
+    stopped = False
+    for epoch in range(arguments.epochs):
+        controller.tell("epoch_begin", epoch=epoch)
+        for batch in range(0, len(training), size):
+            part = training[batch : batch + size]
+            controller.tell("batch_start", epoch=epoch, batch=batch // size)
+            errors = [(model[0] * x + model[1] - y, x) for x, y in part]
+            model[0] -= rate * sum(error * x for error, x in errors) / len(part)
+            model[1] -= rate * sum(error for error, _ in errors) / len(part)
+            loss = float("nan") if epoch == arguments.nan_at else mean_loss(model, part)
+            controller.tell("batch_end", epoch=epoch, batch=batch // size, logs={"loss": loss})
+            print(f"epoch {epoch} batch {batch // size}", end="\r", flush=True)
+            time.sleep(arguments.pause)
+            stopped = stopped or controller.wants_to_stop()
+            if stopped:
+                break
+        logs = {"train/loss": mean_loss(model, training), "val/loss": mean_loss(model, validation)}
+        controller.tell("epoch_end", epoch=epoch, logs=logs)
+        print(f"epoch {epoch} done", flush=True)
+        Path("model.json").write_text(
+            json.dumps({"slope": model[0], "offset": model[1], "epochs": epoch + 1}),
+            encoding="utf-8",
+        )
+        if stopped:
+            break
+    controller.tell("train_end")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("package", type=Path)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds after each batch")
+    parser.add_argument("--nan-at", type=int, default=-1, help="report no number in this epoch")
+    parser.add_argument("--helpers", type=int, default=0, help="processes beside the training")
+    parser.add_argument("--control-port", type=int, required=True)
+    parser.add_argument("--progress-port", type=int, required=True)
+    arguments = parser.parse_args()
+    for _ in range(arguments.helpers):
+        # As a data loader: it does not end by itself when the trainer is gone.
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    controller = Controller(arguments.control_port, arguments.progress_port)
+    try:
+        train(arguments, controller)
+    finally:
+        controller.close()
+
+
+if __name__ == "__main__":
+    main()
