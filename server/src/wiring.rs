@@ -88,9 +88,9 @@ pub fn assemble(
         resume_window: settings.timing.resume_window,
     };
     let watch = identity.keeps_users().then(Arc::default);
-    let hall = Hall::with(limits, watch, bus(&settings)?);
-    let limiter = Limiter::new(&settings.limits, &settings.timing);
     let metrics = Arc::new(Metrics::new());
+    let hall = Hall::with(limits, watch, bus(&settings, &metrics)?);
+    let limiter = Limiter::new(&settings.limits, &settings.timing);
     let bus: &[Backend] = match &settings.bus {
         BusKind::Local => &[],
         BusKind::Nats(_) => &[Backend::Bus],
@@ -124,7 +124,7 @@ fn durable(
 /// Subjects begin with the name of what the rooms are kept in: servers of one table are one broker,
 /// and those of another table on the same NATS are none of their business.
 #[cfg(feature = "nats")]
-fn bus(settings: &Settings) -> Result<Arc<dyn Bus>, BindError> {
+fn bus(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Arc<dyn Bus>, BindError> {
     let nats = match &settings.bus {
         BusKind::Local => return Ok(Arc::new(LocalBus::default())),
         BusKind::Nats(nats) => nats,
@@ -134,11 +134,11 @@ fn bus(settings: &Settings) -> Result<Arc<dyn Bus>, BindError> {
         StoreKind::Memory | StoreKind::Embedded => "rooms",
     };
     let url = settings.node_url.as_ref().map(ToString::to_string);
-    Ok(Arc::new(NatsBus::new(nats, &format!("halyard.{table}"), url)?))
+    Ok(Arc::new(NatsBus::new(nats, &format!("halyard.{table}"), url, Arc::clone(metrics))?))
 }
 
 #[cfg(not(feature = "nats"))]
-fn bus(settings: &Settings) -> Result<Arc<dyn Bus>, BindError> {
+fn bus(settings: &Settings, _metrics: &Arc<Metrics>) -> Result<Arc<dyn Bus>, BindError> {
     match &settings.bus {
         BusKind::Local => Ok(Arc::new(LocalBus::default())),
         BusKind::Nats(_) => Err(not_built("bus = \"nats://…\"", "nats")),

@@ -24,7 +24,7 @@ use super::{
     cluster::{Cluster, Event, To},
     packet::Packet,
 };
-use crate::settings::NatsSettings;
+use crate::{metrics::Metrics, settings::NatsSettings};
 
 /// A packet that the client does not take for this long counts as lost; it is sent again.
 const PUBLISH_WITHIN: Duration = Duration::from_millis(100);
@@ -72,6 +72,9 @@ pub struct NatsBus {
     settled: watch::Sender<bool>,
     /// Something has arrived.
     acked: Notify,
+    metrics: Arc<Metrics>,
+    /// When the last heartbeat was published that has not come back yet.
+    beat_at: Mutex<Option<Instant>>,
 }
 
 impl NatsBus {
@@ -83,6 +86,7 @@ impl NatsBus {
         settings: &NatsSettings,
         prefix: &str,
         url: Option<String>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, NatsError> {
         let me = NodeId::random();
         let mut options = ConnectOptions::new()
@@ -113,11 +117,18 @@ impl NatsBus {
             wake: Notify::new(),
             settled: watch::Sender::new(false),
             acked: Notify::new(),
+            metrics,
+            beat_at: Mutex::new(None),
         })
     }
 
     fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_nodes(&self) {
+        let others = self.cluster().nodes().len();
+        self.metrics.bus_nodes.set(i64::try_from(others + 1).unwrap_or(i64::MAX));
     }
 
     fn everybody(&self) -> String {
@@ -149,6 +160,7 @@ impl NatsBus {
     }
 
     async fn carry(&self, listener: &dyn Listener, stop: &CancellationToken) {
+        self.count_nodes();
         let started = Instant::now();
         let mut answered_at = None;
         let Some((client, mut everybody, mut me)) = self.connect().await else {
@@ -192,6 +204,15 @@ impl NatsBus {
         let mut next = first;
         for _ in 0..READ_AT_ONCE {
             let Some(message) = next else { break };
+            if Packet::is_beat_of(&message.payload, self.me) {
+                // A clock of our own: those of two servers would differ by more than this.
+                let at = self.beat_at.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(at) = at {
+                    self.metrics.bus_lag.observe_duration(now.saturating_duration_since(at));
+                }
+            } else {
+                self.metrics.bus_received.inc();
+            }
             cluster.receive(message.payload, now);
             next = rest.next().now_or_never().flatten();
         }
@@ -204,11 +225,23 @@ impl NatsBus {
             let event = self.cluster().next_event();
             match event {
                 None => break,
-                Some(Event::Up(node)) => listener.up(node),
-                Some(Event::Down(node)) => listener.down(node),
+                Some(Event::Up(node)) => {
+                    self.count_nodes();
+                    listener.up(node);
+                }
+                Some(Event::Down(node)) => {
+                    self.count_nodes();
+                    listener.down(node);
+                }
                 Some(Event::Heard(from, message)) => listener.heard(from, message),
-                Some(Event::Undelivered(to, message)) => listener.undelivered(to, message),
-                Some(Event::Back) => listener.back(),
+                Some(Event::Undelivered(to, message)) => {
+                    self.metrics.bus_dropped.inc();
+                    listener.undelivered(to, message);
+                }
+                Some(Event::Back) => {
+                    self.metrics.bus_reconnects.inc();
+                    listener.back();
+                }
             }
         }
         let (packets, wake_at, flushed) = {
@@ -233,8 +266,15 @@ impl NatsBus {
                     To::Everybody => self.everybody(),
                     To::Node(node) => self.only(node),
                 };
-                if let Err(error) = client.publish(subject, packet.to_bytes(self.me)).await {
-                    tracing::debug!(%error, "a packet was not taken");
+                if matches!(packet, Packet::Beat(_)) {
+                    let now = Some(Instant::now());
+                    *self.beat_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
+                }
+                match client.publish(subject, packet.to_bytes(self.me)).await {
+                    Ok(()) => {
+                        self.metrics.bus_sent.inc();
+                    }
+                    Err(error) => tracing::debug!(%error, "a packet was not taken"),
                 }
             }
         };

@@ -89,6 +89,12 @@ impl Packet {
         bytes.freeze()
     }
 
+    /// Whether these are a heartbeat of this node, without reading what it says.
+    pub(super) fn is_beat_of(bytes: &[u8], node: NodeId) -> bool {
+        let rest = bytes.strip_prefix(&[VERSION, BEAT]);
+        rest.is_some_and(|rest| rest.starts_with(&node.number().to_be_bytes()))
+    }
+
     /// Who says what. Nothing when these are not our words.
     pub(super) fn read(mut bytes: Bytes) -> Option<(NodeId, Self)> {
         if bytes.try_get_u8().ok()? != VERSION {

@@ -78,7 +78,7 @@ pub struct Metrics {
     /// 1 from the moment the broker was asked to stop.
     pub draining: Gauge,
 
-    /// From another node's publishing to delivery here, by the two nodes' clocks.
+    /// From a heartbeat's publishing to its coming back from the bus, by this node's clock.
     pub bus_lag: Histogram,
     /// Connections to the bus that were made anew after a loss.
     pub bus_reconnects: Counter,
@@ -88,11 +88,8 @@ pub struct Metrics {
     pub bus_sent: Counter,
     /// Messages taken from the bus.
     pub bus_received: Counter,
-    /// Messages for or from the bus that were given up: the queue was full or it was not connected.
+    /// Messages for another node that were given back, because it is gone or did not take them.
     pub bus_dropped: Counter,
-
-    /// When the served certificate ends, in seconds since 1970; 0 without TLS.
-    pub tls_not_after: Gauge,
 
     refusals: Family<Refused, Counter>,
     limited: Family<LimitLabel, Counter>,
@@ -151,7 +148,6 @@ impl Metrics {
             bus_sent: Counter::default(),
             bus_received: Counter::default(),
             bus_dropped: Counter::default(),
-            tls_not_after: Gauge::default(),
             refusals: Family::default(),
             limited: Family::default(),
             closed: Family::default(),
@@ -243,7 +239,7 @@ impl Metrics {
         r.register("backend_up", "1 while a backend answers", self.backend_up.clone());
         r.register_with_unit(
             "bus_lag",
-            "From another node's publishing to delivery here, by the two nodes' clocks",
+            "From a heartbeat's publishing to its coming back from the bus",
             seconds(),
             self.bus_lag.clone(),
         );
@@ -254,27 +250,25 @@ impl Metrics {
         );
         r.register(
             "bus_nodes",
-            "Nodes known on the bus, this one included",
+            "Nodes known on the bus, this one included; 0 without a bus",
             self.bus_nodes.clone(),
         );
-        r.register("bus_messages_sent", "Messages published to the bus", self.bus_sent.clone());
+        r.register(
+            "bus_messages_sent",
+            "Packets published to the bus, heartbeats included",
+            self.bus_sent.clone(),
+        );
         r.register(
             "bus_messages_received",
-            "Messages taken from the bus",
+            "Packets of other nodes taken from the bus, heartbeats included",
             self.bus_received.clone(),
         );
         r.register(
             "bus_messages_dropped",
-            "Messages of the bus given up",
+            "Messages for another node that could not be delivered",
             self.bus_dropped.clone(),
         );
         r.register("tls_reloads", "Certificates read again, by result", self.tls_reloads.clone());
-        r.register_with_unit(
-            "tls_certificate_not_after_timestamp",
-            "When the served certificate ends, since 1970; 0 without TLS",
-            seconds(),
-            self.tls_not_after.clone(),
-        );
         r.register("draining", "1 once the broker was asked to stop", self.draining.clone());
     }
 

@@ -4,6 +4,7 @@
 
 mod faults;
 mod nats;
+mod operators;
 mod stories;
 #[expect(dead_code, reason = "shared with the tests of one broker")]
 #[path = "../broker/support.rs"]

@@ -19,6 +19,8 @@ use crate::{
 
 pub(crate) struct Node {
     pub(crate) broker: Broker,
+    /// The same server, on its address for operators.
+    pub(crate) operators: Broker,
     stop: CancellationToken,
     runtime: Option<Runtime>,
     ended: Option<oneshot::Receiver<()>>,
@@ -41,12 +43,19 @@ impl Node {
         let until = stop.clone();
         runtime.spawn(async move {
             let server = Server::with(settings, store, identity).await.expect("bound");
-            let _ = started.send(server.local_addr());
+            let operators = server.admin_addr().expect("it was asked for");
+            let _ = started.send((server.local_addr(), operators));
             server.run(until).await.expect("no failure");
             let _ = over.send(());
         });
-        let addr = starting.await.expect("started");
-        Self { broker: Broker::at(addr), stop, runtime: Some(runtime), ended: Some(ended) }
+        let (addr, operators) = starting.await.expect("started");
+        Self {
+            broker: Broker::at(addr),
+            operators: Broker::at(operators),
+            stop,
+            runtime: Some(runtime),
+            ended: Some(ended),
+        }
     }
 
     /// Asks it to stop, as SIGTERM does.
@@ -87,6 +96,7 @@ impl World {
         let mut nodes = Vec::new();
         for _ in 0..count {
             let mut settings = settings();
+            settings.admin_listen = Some("127.0.0.1:0".parse().expect("an address"));
             settings.limits.messages_per_second = 100_000;
             settings.limits.handshakes_per_minute = 100_000;
             if let Some(nats) = &nats {
