@@ -62,7 +62,7 @@ async function waitForSlate(page, wanted) {
 async function waitForOwnPicture(page) {
   await page.waitForVideo();
   await waitForSlate(page, false);
-  assert.deepEqual(await page.videoSize(), SIZE);
+  await page.waitForVideoSize(SIZE);
   const shown = await page.countFrames(2000);
   assert.ok(shown >= 20, `${shown} frames in 2 s, 60 were made`);
   assert.ok((await page.contrast()) > 30, 'the picture is not one flat colour');

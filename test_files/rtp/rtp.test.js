@@ -45,7 +45,7 @@ for (const name of Object.keys(encoders(0))) {
     test('its picture is seen in Chromium, moving and in its own size', async (t) => {
       const page = await OperatorPage.open(browser, rover.viewer, `rtp-${name}`, t);
       await page.waitForVideo();
-      assert.deepEqual(await page.videoSize(), { width: WIDTH, height: HEIGHT });
+      await page.waitForVideoSize({ width: WIDTH, height: HEIGHT });
       const shown = await page.countFrames(2000);
       assert.ok(shown >= 20, `${shown} frames in 2 s, 60 were sent`);
       assert.ok((await page.contrast()) > 30, 'the picture is not one flat colour');

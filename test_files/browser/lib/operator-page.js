@@ -132,6 +132,23 @@ export class OperatorPage {
     });
   }
 
+  /** Until the picture has this size: a slate may come first. @param {{width: number, height: number}} wanted */
+  async waitForVideoSize(wanted) {
+    await this.element('video').evaluate(
+      async (element, { width, height, patience }) => {
+        const video = /** @type {HTMLVideoElement} */ (element);
+        const deadline = performance.now() + patience;
+        while (video.videoWidth !== width || video.videoHeight !== height) {
+          if (performance.now() > deadline) {
+            throw new Error(`the picture is ${video.videoWidth}x${video.videoHeight}, not ${width}x${height}`);
+          }
+          await new Promise((done) => setTimeout(done, 50));
+        }
+      },
+      { ...wanted, patience: PATIENCE_MS },
+    );
+  }
+
   /** How many frames are decoded in so many milliseconds. @param {number} ms */
   countFrames(ms) {
     return this.element('video').evaluate(async (element, duration) => {
