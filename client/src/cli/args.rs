@@ -48,6 +48,9 @@ pub(super) struct Global {
     /// How long to wait for a worker to come into the room, for example 20s
     #[arg(long, global = true, value_name = "TIME", value_parser = duration, help_heading = "Where")]
     pub(super) wait: Option<Duration>,
+    /// Connect over the server's TURN relays alone, never directly
+    #[arg(long, global = true, help_heading = "Where")]
+    pub(super) relay_only: bool,
     /// Say more on stderr; twice says much more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,

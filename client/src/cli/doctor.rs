@@ -1,5 +1,7 @@
 //! `halyard doctor`: why a connection cannot be made, in plain words, one check at a time.
 
+mod servers;
+
 use std::{
     net::UdpSocket,
     time::{Duration, Instant},
@@ -40,10 +42,12 @@ pub(super) async fn run(context: &Context<'_>, mut args: Doctor) -> Result<(), C
     let work = async {
         receive_buffer(&mut report)?;
         if let Some(server) = server
-            && let Some(identity) = reach(&mut report, server).await?
-            && let Some(link) = link
+            && let Some(identity) = reach(&mut report, server.clone()).await?
         {
-            connect(&mut report, context, link, identity).await?;
+            servers::check(&mut report, &Api::new(server)?, &identity).await?;
+            if let Some(link) = link {
+                connect(&mut report, context, link, identity).await?;
+            }
         }
         Ok(())
     };
@@ -166,6 +170,7 @@ async fn connect(
         identity: own.or(Some(identity)),
         worker_wait: context.settings.wait.unwrap_or(WAIT),
         connection_wait: WAIT,
+        relay_only: context.settings.relay_only,
         ..SessionOptions::default()
     };
     let session = match Session::open(link, options).await {

@@ -41,7 +41,8 @@ impl Context<'_> {
     /// How the settings want a session to be. A link without a token is the owner's: then the
     /// identity that made rooms on this server comes.
     pub(super) fn options(&self, link: &JoinLink) -> Result<SessionOptions, CliError> {
-        let mut options = SessionOptions::default();
+        let mut options =
+            SessionOptions { relay_only: self.settings.relay_only, ..SessionOptions::default() };
         if let Some(wait) = self.settings.wait {
             options.worker_wait = wait;
         }

@@ -28,6 +28,7 @@ pub(super) struct Settings {
     /// From variables or the file: for a link that carries none.
     pub(super) token: Option<Token>,
     pub(super) wait: Option<Duration>,
+    pub(super) relay_only: bool,
     /// Where identities are kept; `None` without a home.
     pub(super) state_dir: Option<PathBuf>,
 }
@@ -102,6 +103,7 @@ impl Settings {
             typed_token: flags.token.as_deref().map(Token::new),
             token: token(environment, file)?,
             wait: flags.wait,
+            relay_only: flags.relay_only,
             state_dir: state_home.map(|home| home.join("halyard")),
         })
     }

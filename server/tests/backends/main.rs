@@ -7,3 +7,4 @@ mod cognito;
 mod dynamodb;
 mod full_disk;
 mod support;
+mod turn;

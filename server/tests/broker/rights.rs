@@ -1,8 +1,12 @@
 //! Whoever serves peers without the broker asks it whether their rights still hold.
 
+use std::time::Duration;
+
+use halyard_protocol::token::Token;
+use halyard_server::{Settings, settings::TurnSettings};
 use serde_json::{Value, json};
 
-use crate::support::{Broker, Peer, text};
+use crate::support::{Broker, Peer, settings, text};
 
 async fn confirmed(asker: &mut Peer, seq: u64, grants: &[&Value]) -> Value {
     asker.send(&json!({ "type": "confirm_rights", "seq": seq, "grants": grants })).await;
@@ -82,4 +86,34 @@ async fn viewers_do_not_ask_and_nobody_asks_without_end() {
     assert!(said.iter().filter(refused).count() >= 20, "{said:?}");
     let answered = said.iter().filter(|said| said["type"] == "rights_confirmed").count();
     assert!((1..=20).contains(&answered), "{answered}");
+}
+
+#[tokio::test]
+async fn turn_credentials_are_told_anew_before_they_end() {
+    let turn = TurnSettings {
+        urls: vec!["turn:127.0.0.1:3478".into()],
+        secret: Token::new("north"),
+        ttl: Duration::from_secs(3),
+        mesh: true,
+    };
+    let broker = Broker::with(Settings { turn: Some(turn), ..settings() }).await;
+    let ann = broker.sign_in().await;
+    let room = broker.create_room(&ann).await;
+    let (mut peer, welcome) = broker.join_as(&room, &room.operator, &ann, "ann", json!({})).await;
+    let expiry = |list: &Value| -> u64 {
+        let name = text(&list.as_array().expect("a list").last().expect("TURN")["username"]);
+        let (expiry, of) = name.split_once(':').expect("a time and a name");
+        assert_eq!(of, "ann");
+        expiry.parse().expect("a number")
+    };
+    let mut last = expiry(&welcome["ice_servers"]);
+    for _ in 0..2 {
+        let told = peer.next_of("ice_servers").await;
+        let now = halyard_server::time::unix();
+        assert!(now <= last, "the old one had ended when the new one came");
+        let next = expiry(&told["ice_servers"]);
+        assert!(next > last);
+        assert_eq!((expiry(&told["mesh_ice_servers"]), &told["expires_at"]), (next, &json!(next)));
+        last = next;
+    }
 }

@@ -9,6 +9,8 @@
 #![expect(clippy::float_cmp, reason = "standing still is exactly 0")]
 
 mod access;
+#[path = "../../../server/tests/backends/support/coturn.rs"]
+mod coturn;
 mod direct;
 mod driving;
 mod files;
@@ -16,5 +18,6 @@ mod jobs;
 mod program;
 mod recovery;
 mod rights;
+mod turn;
 mod video;
 mod world;

@@ -13,7 +13,7 @@ use halyard_client::{
     session::{Session, SessionEvent, SessionOptions},
 };
 use halyard_protocol::{access::Access, ids::PeerId, link::JoinLink};
-use halyard_server::{Server, Settings as BrokerSettings};
+use halyard_server::{Server, Settings as BrokerSettings, settings::TurnSettings};
 use halyard_worker::{
     agent::{Agent, AgentError, Held, Plan},
     config::Settings,
@@ -175,17 +175,28 @@ pub struct Broker {
     pub url: Url,
     address: SocketAddr,
     data_dir: Option<PathBuf>,
+    turn: Option<TurnSettings>,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
 }
 
 impl Broker {
     pub async fn start(data_dir: Option<&Path>) -> Self {
+        Self::first(data_dir, None).await
+    }
+
+    /// One whose peers are told of this relay.
+    pub async fn relaying(turn: TurnSettings) -> Self {
+        Self::first(None, Some(turn)).await
+    }
+
+    async fn first(data_dir: Option<&Path>, turn: Option<TurnSettings>) -> Self {
         let any = "127.0.0.1:0".parse().expect("an address");
         let mut broker = Self {
             url: Url::parse("http://127.0.0.1/").expect("an address"),
             address: any,
             data_dir: data_dir.map(Path::to_owned),
+            turn,
             stop: CancellationToken::new(),
             task: None,
         };
@@ -206,6 +217,7 @@ impl Broker {
                 None => halyard_server::settings::StoreKind::Memory,
             },
             stun_urls: Vec::new(),
+            turn: self.turn.clone(),
             timing,
             ..standard
         };
