@@ -451,7 +451,7 @@ mod tests {
         heard.retain(|event| *event != Event::Back);
         assert_eq!(heard, expected);
         assert_eq!(world.heard(0), [Event::Back]);
-        world.pass(Duration::from_secs(60));
+        world.pass(Duration::from_mins(1));
         assert_eq!(world.heard(0), []);
     }
 

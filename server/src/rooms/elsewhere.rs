@@ -131,7 +131,7 @@ impl<M: Mailbox> Room<M> {
         match word {
             Word::Relay { sender, target, manner, .. } => {
                 let refusal = Relay::undelivered_as(manner, target.as_str());
-                self.answer_from_here(&sender, None, refusal);
+                self.answer_from_here(&sender, None, &refusal);
             }
             Word::Claim { peer, .. } => self.free(&peer),
             Word::Hold { .. } => {
@@ -284,7 +284,7 @@ impl<M: Mailbox> Room<M> {
     ) {
         let Some(member) = self.members.get_mut(&target) else {
             let refusal = Relay::absent_as(manner, target.as_str());
-            return self.answer_from_here(sender, Some(from), refusal);
+            return self.answer_from_here(sender, Some(from), &refusal);
         };
         if let Some(node) = member.node() {
             if hops < MAX_HOPS {
@@ -293,7 +293,7 @@ impl<M: Mailbox> Room<M> {
                 self.tell_node(node, word);
             } else {
                 let refusal = Relay::undelivered_as(manner, target.as_str());
-                self.answer_from_here(sender, Some(from), refusal);
+                self.answer_from_here(sender, Some(from), &refusal);
             }
             return;
         }
@@ -302,11 +302,11 @@ impl<M: Mailbox> Room<M> {
             self.slow.push(target.clone());
         }
         let refusal = Relay::undelivered_as(manner, target.as_str());
-        self.answer_from_here(sender, Some(from), refusal);
+        self.answer_from_here(sender, Some(from), &refusal);
     }
 
     /// Tells a peer that something of its own was refused, wherever it is.
-    fn answer_from_here(&mut self, peer: &PeerId, from: Option<NodeId>, refusal: Refusal) {
+    fn answer_from_here(&mut self, peer: &PeerId, from: Option<NodeId>, refusal: &Refusal) {
         let text = refusal.to_text();
         let node = match self.members.get(peer) {
             Some(member) if member.is_mine() => return self.answered(peer, text),

@@ -239,7 +239,7 @@ fn of_one_peer_on_two_servers_the_newest_stay_counts_whatever_their_clocks_say()
     let old = world.come(0, wish("bob")).expect("in");
     world.settle();
     // The other server's clock is a minute behind, and the old server does not answer.
-    world.now = Now { wall: world.now.wall - Duration::from_mins(1), ..world.now };
+    world.now = Now { wall: world.now.wall.saturating_sub(Duration::from_mins(1)), ..world.now };
     let new = world.come(1, wish("bob")).expect("in");
     world.settle();
     assert_eq!(old.desk.closed(), Some(CloseCode::Replaced));
