@@ -17,7 +17,7 @@ A LINK looks like https://host/r/ROOM_ID#TOKEN. Quote it: the shell may not like
 Instead of a LINK, --server and --room say where, and HALYARD_TOKEN with what.
 
 Exit codes: 0 done, 2 usage or configuration, 3 cannot reach the server, 4 refused,
-5 no peer connection, 6 transfer or command failed, 130 interrupted."
+5 no peer connection, 6 transfer, command or job failed, 130 interrupted."
 )]
 pub(super) struct Cli {
     #[command(flatten)]

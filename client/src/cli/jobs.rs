@@ -1,5 +1,7 @@
 //! `halyard jobs`, `stop`, `cancel`, `logs` and `attach`.
 
+use std::fmt::Write as _;
+
 use halyard_protocol::channel::{
     JobEvent, JobHappened, JobInfo, JobState, JobStream, TrainerReport,
 };
@@ -218,10 +220,10 @@ fn progress(report: &str) -> Option<String> {
     if report.event != "epoch_end" {
         return None;
     }
-    let mut line = format!("epoch {}", report.epoch.map_or(0, |epoch| epoch + 1));
+    let mut line = format!("epoch {}", report.epoch.map_or(0, |epoch| epoch.saturating_add(1)));
     for (name, value) in [("loss", report.loss()), ("val_loss", report.val_loss())] {
         if let Some(value) = value {
-            line.push_str(&format!("  {name} {value:.6}"));
+            let _ = write!(line, "  {name} {value:.6}");
         }
     }
     Some(line)

@@ -69,7 +69,12 @@ mod tests {
     use super::*;
 
     fn report(event: &str, epoch: Option<u64>) -> TrainerReport {
-        TrainerReport { event: event.into(), epoch, batch: None, logs: Default::default() }
+        TrainerReport {
+            event: event.into(),
+            epoch,
+            batch: None,
+            logs: std::collections::BTreeMap::default(),
+        }
     }
 
     fn at(seconds: u64) -> Duration {

@@ -173,11 +173,8 @@ impl Running {
                     self.interrupted = self.tell(false);
                 }
             }
-            Some(Wish::Cancel | Wish::TimeUp) => {
-                if !self.ended {
-                    self.ended = self.tell(true);
-                }
-            }
+            Some(Wish::Cancel | Wish::TimeUp) if self.ended => {}
+            Some(Wish::Cancel | Wish::TimeUp) => self.ended = self.tell(true),
         }
     }
 
@@ -196,7 +193,7 @@ impl Running {
 /// One output on its way into lines.
 #[derive(Debug)]
 struct Stream {
-    stream: JobStream,
+    which: JobStream,
     path: PathBuf,
     file: Option<File>,
     at: u64,
@@ -204,8 +201,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(stream: JobStream, path: PathBuf, taken: u64) -> Self {
-        Self { stream, path, file: None, at: taken, lines: Lines::from(taken) }
+    fn new(which: JobStream, path: PathBuf, taken: u64) -> Self {
+        Self { which, path, file: None, at: taken, lines: Lines::from(taken) }
     }
 
     fn read(&mut self, most: u64) -> Vec<JobHappened> {
@@ -258,7 +255,7 @@ impl Stream {
                 continue;
             }
             let Line { text, progress, to } = line;
-            happened.push(JobHappened::Line { stream: self.stream, text, progress, to });
+            happened.push(JobHappened::Line { stream: self.which, text, progress, to });
         }
         happened
     }

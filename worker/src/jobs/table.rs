@@ -219,20 +219,15 @@ impl Table {
         let mut problems = Vec::new();
         for (number, step) in submit.steps.iter().enumerate() {
             let field = format!("steps[{number}]");
-            match self.plan.templates.iter().find(|template| template.name == step.template) {
-                Some(template) => {
-                    let filled = template.fill(&field, &step.values, &self.plan.files);
-                    problems.extend(filled.err().into_iter().flatten());
-                }
-                None => {
-                    let names: Vec<_> =
-                        self.plan.templates.iter().map(|t| t.name.as_str()).collect();
-                    let message =
-                        format!("there is no such template; there are: {}", names.join(", "));
-                    let (field, code) =
-                        (format!("{field}.template"), JobErrorCode::UnknownTemplate);
-                    problems.push(JobProblem { field, code, message });
-                }
+            let templates = &self.plan.templates;
+            if let Some(template) = templates.iter().find(|known| known.name == step.template) {
+                let filled = template.fill(&field, &step.values, &self.plan.files);
+                problems.extend(filled.err().into_iter().flatten());
+            } else {
+                let names: Vec<_> = templates.iter().map(|known| known.name.as_str()).collect();
+                let message = format!("there is no such template; there are: {}", names.join(", "));
+                let (field, code) = (format!("{field}.template"), JobErrorCode::UnknownTemplate);
+                problems.push(JobProblem { field, code, message });
             }
         }
         if !problems.is_empty() {

@@ -86,9 +86,10 @@ fn answer(table: &mut Table, ask: Ask, waiting: &mut HashMap<String, Vec<Waiting
                 None => refused(&message, JobErrorCode::UnknownJob, UNKNOWN),
             }
         }
-        Message::JobEventsFrom(asked) => match page(table, asked) {
-            Some(page) => page,
-            None => {
+        Message::JobEventsFrom(asked) => {
+            if let Some(page) = page(table, asked) {
+                page
+            } else {
                 let queue = waiting.entry(asked.job.clone()).or_default();
                 queue.retain(|waiting| !waiting.reply.is_closed());
                 if queue.len() < MOST_WAITING {
@@ -97,7 +98,7 @@ fn answer(table: &mut Table, ask: Ask, waiting: &mut HashMap<String, Vec<Waiting
                 }
                 refused(&message, JobErrorCode::TooMany, "too many wait for this job already")
             }
-        },
+        }
         _ => refused(&message, JobErrorCode::Failed, "that is no question about jobs"),
     };
     // Whoever asked may be gone.

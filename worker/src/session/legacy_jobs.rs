@@ -111,10 +111,8 @@ async fn tell(peer: Peer, asker: Asker, jobs: JobsHandle, job: String, kind: Str
     let (mut from, mut started_ms) = (1, None);
     loop {
         let asked = JobEventsFrom { id: String::new(), job: job.clone(), from };
-        let page = match jobs.ask(asker.clone(), Message::JobEventsFrom(asked)).await {
-            Message::JobEventPage(page) => page,
-            _ => return,
-        };
+        let answer = jobs.ask(asker.clone(), Message::JobEventsFrom(asked)).await;
+        let Message::JobEventPage(page) = answer else { return };
         for event in &page.events {
             if let JobHappened::State { state: JobState::Running, .. } = event.what {
                 started_ms = Some(event.at_ms);

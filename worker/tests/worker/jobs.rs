@@ -381,12 +381,11 @@ impl Node {
         let jobs = home.jobs.path().join("jobs");
         let config = home.jobs.path().join("worker.toml");
         let text = format!(
-            "files = {:?}\njobs_dir = {:?}\ndata_dir = {:?}\nvideo = 'none'\nlisten = '127.0.0.1:0'\n{}",
-            home.files.path(),
-            jobs,
-            data,
-            // The programs of these tests are found without a PATH.
-            TEMPLATES
+            "files = '{}'\njobs_dir = '{}'\ndata_dir = '{}'\nvideo = 'none'\nlisten = '127.0.0.1:0'\n\
+             {TEMPLATES}",
+            home.files.path().display(),
+            jobs.display(),
+            data.display(),
         );
         std::fs::write(&config, text).unwrap();
         Self { home, config, data }

@@ -165,8 +165,8 @@ mod tests {
         Hole { name: "x".into(), kind, standard: None, begins: true }
     }
 
-    fn says(hole: &Hole, value: Value) -> Result<String, String> {
-        hole.text(Some(&value), Path::new("/nonexistent")).map_err(|error| error.to_string())
+    fn says(hole: &Hole, value: impl Into<Value>) -> Result<String, String> {
+        hole.text(Some(&value.into()), Path::new("/nonexistent")).map_err(|error| error.to_string())
     }
 
     #[test]
