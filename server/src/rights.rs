@@ -130,7 +130,7 @@ mod tests {
 
         // Nothing is valid beyond the room's end.
         assert_eq!(good(&store, &asked, now.plus(Duration::from_secs(580))).await.1, 20);
-        let over = now.plus(Duration::from_secs(600));
+        let over = now.plus(Duration::from_mins(10));
         assert_eq!(good(&store, &asked, over).await, (vec![], 0));
         store.delete(&record.id).await.expect("deleted");
         assert_eq!(good(&store, &asked, now).await, (vec![], 0));

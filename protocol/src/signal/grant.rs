@@ -4,7 +4,7 @@
 //! over its peer connection) shows it again from time to time, with `confirm_rights`, and hears
 //! whether it still holds. To everybody but the broker it is opaque.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -85,7 +85,11 @@ impl GrantParts<'_> {
 
 fn fingerprint(token_hash: &[u8; 32]) -> String {
     let digest = Sha256::digest(token_hash);
-    digest.iter().take(FINGERPRINT_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::with_capacity(2 * FINGERPRINT_BYTES);
+    for byte in digest.iter().take(FINGERPRINT_BYTES) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }
 
 impl fmt::Display for Grant {

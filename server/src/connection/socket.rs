@@ -196,6 +196,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use futures_util::{SinkExt, StreamExt};
     use tokio::io::{DuplexStream, duplex};
     use tokio_tungstenite::{
@@ -213,8 +215,8 @@ mod tests {
 
     /// A gathering of texts of these lengths.
     fn texts(lengths: &[usize]) -> impl FnMut(&mut Vec<u8>) -> bool + use<> {
-        let mut lengths = lengths.to_vec().into_iter();
-        move |out| match lengths.next() {
+        let mut lengths: VecDeque<usize> = lengths.iter().copied().collect();
+        move |out| match lengths.pop_front() {
             Some(len) => {
                 frames::write_text(&"x".repeat(len), out);
                 true

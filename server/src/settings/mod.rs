@@ -112,7 +112,7 @@ pub enum IdentityKind {
     #[default]
     Embedded,
     /// Temporary users of an AWS Cognito user pool.
-    Cognito(CognitoSettings),
+    Cognito(Box<CognitoSettings>),
 }
 
 /// A user pool. Region, endpoint and credentials come from the AWS variables.

@@ -409,14 +409,14 @@ fn identity(values: &Values) -> Result<IdentityKind, SettingError> {
         return Ok(IdentityKind::Embedded);
     }
     let needs = |needs, why| SettingError::Needs { key: "identity = \"cognito\"", needs, why };
-    Ok(IdentityKind::Cognito(CognitoSettings {
+    Ok(IdentityKind::Cognito(Box::new(CognitoSettings {
         user_pool_id: user_pool_id
             .ok_or(needs("cognito_user_pool_id", "users are made in a pool"))?,
         app_client_id: app_client_id
             .ok_or(needs("cognito_app_client_id", "users sign in through an app client"))?,
         issuer,
         jwks_url,
-    }))
+    })))
 }
 
 fn store(values: &Values, has_data_dir: bool) -> Result<StoreKind, SettingError> {

@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
-    const TERM: Duration = Duration::from_secs(60);
+    const TERM: Duration = Duration::from_mins(1);
 
     fn peer(name: &str) -> Holder {
         Holder::Peer(PeerId::new(name).expect("a good name"))
@@ -310,7 +310,8 @@ mod tests {
         // From the question, not from its answer: that is when the broker looked, at the earliest.
         let end = start + S * 65;
         assert_eq!(leases.next_look(false), Some(end));
-        assert_eq!(leases.run_out(end - Duration::from_millis(1)), []);
+        let just_before = end.checked_sub(Duration::from_millis(1)).expect("after the start");
+        assert_eq!(leases.run_out(just_before), []);
         assert_eq!(leases.run_out(end), [peer("ann")]);
         assert_eq!(leases.next_look(false), None);
     }

@@ -352,7 +352,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             for holder in self.leases.end_all() {
                 match holder {
                     Holder::Peer(peer) => self.sessions.end(&peer, Dismissed::RoomClosed),
-                    token => self.rights_over(token, Over::Revoked),
+                    token @ Holder::Token(_) => self.rights_over(token, Over::Revoked),
                 }
             }
         }

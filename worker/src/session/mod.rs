@@ -218,16 +218,14 @@ impl Session {
 }
 
 fn peer_config(start: &Start) -> PeerConfig {
-    let standard = PeerConfig::default();
     PeerConfig {
         ice_servers: start.ice_servers.clone(),
         video: match start.shared.fanout {
             Some(_) => halyard_client::peer::VideoRole::Send,
             None => halyard_client::peer::VideoRole::None,
         },
-        gather_wait: start.gather_wait.unwrap_or(standard.gather_wait),
+        gather_wait: start.gather_wait.unwrap_or(PeerConfig::default().gather_wait),
         relay_only: start.relay_only,
         threads: Some(start.shared.threads.clone()),
-        ..standard
     }
 }
