@@ -152,7 +152,9 @@ def main() -> None:
         return statistics.median(values) if values else None
 
     print(f"### The broker and its floors, medians of {ROUNDS} rounds in turns\n")
-    print("| | broker | floor: JSON | floor: verbatim | floor: epoll | broker / JSON floor | mark |")
+    print(
+        "| | broker | floor: JSON | floor: verbatim | floor: epoll | broker / JSON floor | mark |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for scenario, name, title, mark in ROWS:
         values = [middle(kind, scenario, name) for kind in kinds]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from programs import logged, program
 
 
