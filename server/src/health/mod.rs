@@ -1,6 +1,6 @@
 //! Whether what the broker needs of others is there.
 //!
-//! [`Health`] is told of every call to a backend by [`Measured`], and [`watch`] asks a backend that
+//! [`Health`] is told of every call to a backend by [`Measured`], and [`watch()`] asks a backend that
 //! nobody called for a while. A backend is down after [`FAILURES`] calls in a row that it did not
 //! carry out, and up again with the first one that it did: nobody has to say so.
 //!
