@@ -3,7 +3,7 @@
 //! * [`spec`] is what a user types; [`modes`] chooses among what a camera can do; [`description`] turns
 //!   both into the words of a pipeline; [`encoders`] is the table of encoders. All of them are pure.
 //! * With the cargo feature `gstreamer`: [`run`] plays a pipeline and is the [`Source`]; [`rest`] grows
-//!   it behind what the source turns out to give; [`unit`] makes frames of what comes out; [`probe`]
+//!   it behind what the source turns out to give; [`mod@unit`] makes frames of what comes out; [`probe`]
 //!   finds the encoder that really starts; [`camera`] asks a camera what it can do.
 //!
 //! Nothing here tries again: a pipeline that fails ends, and the [supervisor](super::supervisor) makes
