@@ -91,11 +91,7 @@ async fn round_trips(
     count: usize,
     pause: Duration,
 ) -> Result<Vec<Duration>, PeerError> {
-    let message = Message::Notice(Notice {
-        severity: Severity::Info,
-        code: "echo".to_owned(),
-        message: String::new(),
-    });
+    let message = Message::Notice(Notice::new(Severity::Info, "echo", ""));
     let mut trips = Vec::new();
     for _ in 0..count {
         tokio::time::sleep(pause).await;

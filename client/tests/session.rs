@@ -302,8 +302,8 @@ async fn the_lease_is_granted_taken_or_refused() {
 
     let serve = async {
         worker.hear().await;
-        let (code, message) = ("lease".to_owned(), "viewers only look".to_owned());
-        worker.say(&Message::Notice(Notice { severity: Severity::Warning, code, message })).await;
+        let notice = Notice::new(Severity::Warning, "lease", "viewers only look");
+        worker.say(&Message::Notice(notice)).await;
     };
     let (refused, ()) = tokio::join!(session.request_lease(wait), serve);
     assert!(matches!(refused, Err(DriveError::Refused { .. })), "{refused:?}");

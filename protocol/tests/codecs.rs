@@ -10,7 +10,7 @@ use halyard_protocol::{
         EstopAction, FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo, Hello,
         LeaseRequest, LeaseState, Message, Notice, Severity, TransferAccept, TransferCancel,
         TransferDone, TransferEnd, TransferOffer, TransferProgress, TransferRefuse, VideoInfo,
-        legacy::LegacyMessage,
+        Watch, legacy::LegacyMessage,
     },
     ids::{PeerId, RoomId},
     limits::{CHUNK_BYTES, MAX_FILE_NAME_BYTES, MAX_NAME_PART_BYTES},
@@ -204,9 +204,12 @@ fn control_message() -> impl Strategy<Value = Message> {
             }
         ),
         value().prop_map(Message::Telemetry),
-        (severity, text(), text()).prop_map(|(severity, code, message)| {
-            Message::Notice(Notice { severity, code, message })
-        }),
+        (severity, text(), text(), option::of(text())).prop_map(
+            |(severity, code, message, track)| {
+                Message::Notice(Notice { severity, code, message, track })
+            }
+        ),
+        vec(option::of(text()), 0..5).prop_map(|tracks| Message::Watch(Watch { tracks })),
         text().prop_map(|reason| Message::Bye(Bye { reason })),
         // Prefixes of ours have an underscore or are known; these have neither.
         ("X[A-Z]{0,8}", text()).prop_map(|(prefix, payload)| Message::Unknown { prefix, payload }),

@@ -16,7 +16,7 @@ use halyard_protocol::{
         JobInfo, JobList, JobProblem, JobRejected, JobState, JobStep, JobStream, JobSubmit,
         JobTemplateInfo, LeaseRequest, LeaseState, Message, Notice, Severity, TransferAccept,
         TransferCancel, TransferDone, TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
-        VideoInfo,
+        VideoInfo, Watch,
     },
     ids::{PeerId, RoomId},
     signal::{
@@ -61,7 +61,9 @@ fn channel_name(message: &Message) -> &'static str {
         Message::Estop(Estop::State { .. }) => "estop_state",
         Message::Drive(_) => "drive",
         Message::Telemetry(_) => "telemetry",
+        Message::Notice(notice) if notice.track.is_some() => "notice_of_a_track",
         Message::Notice(_) => "notice",
+        Message::Watch(_) => "watch",
         Message::Bye(_) => "bye",
         Message::FileList(_) => "file_list",
         Message::FileEntries(_) => "file_entries",
@@ -223,11 +225,16 @@ fn channel_messages() -> Vec<Message> {
             "estop": false,
             "driver": "alice",
         })),
+        Message::Notice(Notice::new(
+            Severity::Warning,
+            "watchdog",
+            "no command for 0.5 s: stopped",
+        )),
         Message::Notice(Notice {
-            severity: Severity::Warning,
-            code: "watchdog".into(),
-            message: "no command for 0.5 s: stopped".into(),
+            track: Some("rear".into()),
+            ..Notice::new(Severity::Info, "source_back", "rear: the picture is back")
         }),
+        Message::Watch(Watch { tracks: vec![Some("front".into()), None] }),
         Message::Bye(Bye { reason: "the worker is being stopped".into() }),
         Message::FileList(FileList { id: "list-1".into(), path: "logs".into(), offset: 100 }),
         Message::FileEntries(FileEntries {

@@ -42,8 +42,10 @@ pub enum Report {
         /// Seconds since 1970.
         expires_at: u64,
     },
-    /// Something happened to the picture.
+    /// Something happened to a picture.
     Video {
+        /// Which.
+        track: String,
         /// `source_lost` or `source_back`.
         code: String,
         /// In words.

@@ -10,12 +10,12 @@ use halyard_protocol::signal::Metadata;
 use serde_json::json;
 
 use crate::{
-    config::{DriverSpec, Settings},
+    config::{CameraSettings, DriverSpec, Settings},
     driver::{Driver, none::NoDriver, sim::SimDriver},
     jobs::{self, Jobs, JobsError},
     machine::Machine,
     media::{
-        Fanout, SourceError, SourceSpec,
+        Fanout, SourceError, SourceSpec, Track, Tracks,
         sim::{Sim, WorldConfig},
     },
     session::{Shared, hello::AGENT},
@@ -31,8 +31,13 @@ pub enum StartError {
     #[error(transparent)]
     Jobs(#[from] JobsError),
     /// The picture cannot be made.
-    #[error(transparent)]
-    Video(#[from] SourceError),
+    #[error("the picture {track:?}: {source}")]
+    Video {
+        /// Which.
+        track: String,
+        /// Why.
+        source: SourceError,
+    },
     /// The system gives no threads for connections.
     #[error("cannot start the threads for connections: {0}")]
     Threads(io::Error),
@@ -54,18 +59,19 @@ impl Parts {
             None => None,
         };
         let threads = PeerThreads::for_this_machine().map_err(StartError::Threads)?;
-        let needs_world = settings.video == SourceSpec::Sim || settings.driver == DriverSpec::Sim;
+        let cameras = cameras(settings);
+        let needs_world = settings.driver == DriverSpec::Sim
+            || cameras.iter().any(|camera| camera.source == SourceSpec::Sim);
         let world = needs_world.then(|| Sim::start(WorldConfig::default()));
-        let source = match &world {
-            Some(world) => settings.video.open(settings.encoder, || world.handle())?,
-            None => settings.video.open(settings.encoder, || {
-                unreachable!("only the simulated picture needs a world")
-            })?,
-        };
-        let fanout = source.map(Fanout::start).transpose()?;
-        if let (Some(fanout), Some(bitrate)) = (&fanout, settings.bitrate) {
-            fanout.set_bitrate(bitrate);
+        let mut tracks = Vec::new();
+        for camera in &cameras {
+            let track = start_track(camera, world.as_ref()).map_err(|source| {
+                let track = camera.name.clone();
+                StartError::Video { track, source }
+            })?;
+            tracks.extend(track);
         }
+        let tracks = Tracks::new(tracks);
         let driver: Box<dyn Driver> = match (&world, settings.driver) {
             (Some(world), DriverSpec::Sim) => Box::new(SimDriver::new(world.handle())),
             _ => Box::new(NoDriver),
@@ -73,7 +79,7 @@ impl Parts {
         let machine = Machine::start(driver);
         let jobs = start_jobs(settings)?;
         let handle = jobs.as_ref().map(Jobs::handle);
-        let shared = Shared { machine: machine.handle(), fanout, files, jobs: handle, threads };
+        let shared = Shared { machine: machine.handle(), tracks, files, jobs: handle, threads };
         Ok(Self { shared: Arc::new(shared), machine, world, jobs })
     }
 
@@ -84,11 +90,12 @@ impl Parts {
 
     /// What others may find this worker by.
     pub fn metadata(&self) -> Metadata {
-        let video = self.shared.fanout.as_ref().map(Fanout::info);
+        let tracks: Vec<_> = self.shared.tracks.iter().map(Track::name).collect();
         let properties = json!({
             "agent": AGENT,
             "driver": self.shared.machine.facts().driver,
-            "video": video.map(|info| info.name),
+            "video": tracks.first(),
+            "tracks": tracks,
             "files": self.shared.files.is_some(),
             "status": "available",
         });
@@ -109,14 +116,39 @@ impl Parts {
         if let Some(jobs) = self.jobs {
             jobs.stop().await;
         }
-        if let Some(fanout) = &self.shared.fanout {
-            fanout.stop().await;
-        }
+        self.shared.tracks.stop().await;
         if let Some(world) = self.world {
             world.stop().await;
         }
         self.shared.threads.clone().shutdown().await;
     }
+}
+
+/// Every picture that is to be had, the one of `--video` first.
+fn cameras(settings: &Settings) -> Vec<CameraSettings> {
+    let first = settings.video.track_name().map(|name| CameraSettings {
+        name: name.to_owned(),
+        source: settings.video.clone(),
+        encoder: None,
+        bitrate: None,
+    });
+    let all = first.into_iter().chain(settings.cameras.iter().cloned());
+    all.map(|camera| CameraSettings {
+        encoder: camera.encoder.or(settings.encoder),
+        bitrate: camera.bitrate.or(settings.bitrate),
+        ..camera
+    })
+    .collect()
+}
+
+fn start_track(camera: &CameraSettings, world: Option<&Sim>) -> Result<Option<Track>, SourceError> {
+    let handle = || world.expect("the simulated picture has its world").handle();
+    let Some(source) = camera.source.open(camera.encoder, handle)? else { return Ok(None) };
+    let fanout = Fanout::start(source)?;
+    if let Some(bitrate) = camera.bitrate {
+        fanout.set_bitrate(bitrate);
+    }
+    Ok(Some(Track::new(&camera.name, fanout)))
 }
 
 /// Jobs, where the owner configured some.

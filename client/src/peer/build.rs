@@ -15,11 +15,11 @@ use webrtc::{
         PeerConnection, PeerConnectionBuilder, RTCConfiguration, RTCConfigurationBuilder,
         RTCIceServer, RTCIceTransportPolicy, SettingEngine, SettingEngineBuilder,
     },
-    rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit},
+    rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpTransceiver},
 };
 
 use super::{
-    PeerConfig, VideoRole, VideoTrack, channel,
+    MAX_PLACES, PeerConfig, VideoRole, VideoTrack, channel,
     handler::Handler,
     net::{LocalAddresses, PeerRuntime, receive_window},
     shared::Shared,
@@ -109,21 +109,28 @@ fn ice_server(server: &IceServer) -> RTCIceServer {
     }
 }
 
+/// One picture that can be sent, and where it stands in the description.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) track: VideoTrack,
+    pub(super) transceiver: Arc<dyn RtpTransceiver>,
+}
+
 /// Adds what is sent and received: the lanes of an offerer, and the picture.
 pub(super) async fn contents(
     shared: &Arc<Shared>,
     connection: &dyn PeerConnection,
-    video: VideoRole,
+    config: &PeerConfig,
     offers: bool,
-) -> Result<Option<VideoTrack>> {
+) -> Result<Vec<Place>> {
     if offers {
         for lane in Lane::ALL {
             let opened = open_lane(connection, lane).await?;
             channel::adopt(shared, opened, lane.label().to_owned());
         }
     }
-    match video {
-        VideoRole::None => Ok(None),
+    match config.video {
+        VideoRole::None => Ok(Vec::new()),
         VideoRole::Receive => {
             if offers {
                 let init = RTCRtpTransceiverInit {
@@ -132,17 +139,23 @@ pub(super) async fn contents(
                 };
                 connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await?;
             }
-            Ok(None)
+            Ok(Vec::new())
         }
         VideoRole::Send => {
-            let (track, local) = VideoTrack::start(shared);
-            let init = RTCRtpTransceiverInit {
-                direction: RTCRtpTransceiverDirection::Sendonly,
-                ..Default::default()
-            };
-            let local: Arc<dyn TrackLocal> = local;
-            connection.add_transceiver_from_track(local, Some(init)).await?;
-            Ok(Some(track))
+            let mut places = Vec::new();
+            for number in 0..config.places.clamp(1, MAX_PLACES) {
+                let (track, local) = VideoTrack::start(shared, number);
+                let init = RTCRtpTransceiverInit {
+                    direction: RTCRtpTransceiverDirection::Sendonly,
+                    ..Default::default()
+                };
+                let local: Arc<dyn TrackLocal> = local;
+                // The library gives the other end's sections to ours in the order in which ours
+                // were made.
+                let transceiver = connection.add_transceiver_from_track(local, Some(init)).await?;
+                places.push(Place { track, transceiver });
+            }
+            Ok(places)
         }
     }
 }

@@ -6,6 +6,9 @@ use halyard_protocol::signal::IceServer;
 
 use super::threads::PeerThreads;
 
+/// Most pictures at a time on one connection: one large and a few small ones.
+pub const MAX_PLACES: usize = 4;
+
 /// How long an SDP is held back for candidates. Host candidates are there within a millisecond;
 /// a STUN answer takes a round trip. What comes later is trickled.
 pub const DEFAULT_GATHER_WAIT: Duration = Duration::from_millis(150);
@@ -17,6 +20,9 @@ pub struct PeerConfig {
     pub ice_servers: Vec<IceServer>,
     /// Whether a picture is sent, received, or neither.
     pub video: VideoRole,
+    /// With [`VideoRole::Send`]: how many pictures at a time, from 1 to [`MAX_PLACES`]. The viewer gets
+    /// as many as it asks for, the first ones first.
+    pub places: usize,
     /// How long [`create_offer`](super::Peer::create_offer) and
     /// [`accept_offer`](super::Peer::accept_offer) wait for gathering to end before they hand out
     /// an SDP with the candidates found so far. An end that does not trickle sees only those, so
@@ -34,6 +40,7 @@ impl Default for PeerConfig {
         Self {
             ice_servers: Vec::new(),
             video: VideoRole::default(),
+            places: 1,
             gather_wait: DEFAULT_GATHER_WAIT,
             relay_only: false,
             threads: None,
@@ -49,7 +56,7 @@ pub enum VideoRole {
     None,
     /// One H.264 picture is received: see [`Peer::next_frame`](super::Peer::next_frame).
     Receive,
-    /// One H.264 picture is sent, if the other end asks for it: see
+    /// H.264 pictures are sent, as far as the other end asks for them: see
     /// [`Peer::video`](super::Peer::video).
     Send,
 }

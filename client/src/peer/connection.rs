@@ -36,7 +36,7 @@ struct Inner {
     shared: Arc<Shared>,
     connection: Arc<dyn PeerConnection>,
     negotiation: Arc<Mutex<Negotiation>>,
-    video: Option<VideoTrack>,
+    videos: Vec<VideoTrack>,
     relay_only: bool,
     /// Kept running for as long as the peer is.
     threads: PeerThreads,
@@ -80,9 +80,9 @@ impl Peer {
             let connection = build::connection(&building, &config).await?;
             building.set_connection(Arc::downgrade(&connection));
             tokio::spawn(Arc::clone(&building).supervise(receivers.notices));
-            let contents = build::contents(&building, &*connection, config.video, offers).await;
+            let contents = build::contents(&building, &*connection, &config, offers).await;
             match contents {
-                Ok(video) => Ok((connection, video)),
+                Ok(places) => Ok((connection, places)),
                 Err(error) => {
                     building.stop.cancel();
                     building.ended.cancelled().await;
@@ -90,18 +90,15 @@ impl Peer {
                 }
             }
         });
-        let (connection, video) = built
+        let (connection, places) = built
             .await
             .map_err(|error| PeerError::Start(error.to_string()))?
             .map_err(|error| PeerError::Start(error.to_string()))?;
-        let negotiation = Negotiation::new(
-            Arc::clone(&shared),
-            Arc::clone(&connection),
-            video.clone(),
-            gather_wait,
-        );
+        let videos = places.iter().map(|place| place.track.clone()).collect();
+        let negotiation =
+            Negotiation::new(Arc::clone(&shared), Arc::clone(&connection), places, gather_wait);
         let negotiation = Arc::new(Mutex::new(negotiation));
-        let inner = Inner { shared, connection, negotiation, video, relay_only, threads };
+        let inner = Inner { shared, connection, negotiation, videos, relay_only, threads };
         Ok((Self { inner: Arc::new(inner) }, receivers.events))
     }
 
@@ -294,9 +291,16 @@ impl Peer {
         }
     }
 
-    /// The track to send a picture on; with [`VideoRole::Send`](super::VideoRole::Send) only.
+    /// The track to send the first picture on; with [`VideoRole::Send`](super::VideoRole::Send) only.
     pub fn video(&self) -> Option<VideoTrack> {
-        self.inner.video.clone()
+        self.inner.videos.first().cloned()
+    }
+
+    /// The tracks to send pictures on, one for each of [`PeerConfig::places`]; with
+    /// [`VideoRole::Send`](super::VideoRole::Send) only. Those that the viewer did not ask for are
+    /// never ready.
+    pub fn videos(&self) -> &[VideoTrack] {
+        &self.inner.videos
     }
 
     /// The next picture; with [`VideoRole::Receive`](super::VideoRole::Receive) only. Of those

@@ -28,8 +28,9 @@ pub enum PeerEvent {
     LegacyBinary(Bytes),
     /// Its channel is gone.
     LegacyClosed,
-    /// The viewer lost the picture (PLI or FIR): the next one should be a key frame.
-    KeyframeRequested,
+    /// The viewer lost the picture in this place, counted from 0 (PLI or FIR): the next one should be a
+    /// key frame.
+    KeyframeRequested(usize),
 }
 
 /// How the connection is.

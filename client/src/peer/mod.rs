@@ -9,7 +9,8 @@
 //!   [`recv_bulk`](Peer::recv_bulk), [`next_frame`](Peer::next_frame), statistics, closing.
 //! * [`PeerEvent`] is everything that comes in, except file bytes and pictures, which have queues
 //!   of their own so that they never stand in the way of a command.
-//! * [`VideoTrack`] sends one viewer's picture and never waits.
+//! * [`VideoTrack`] sends one picture to one viewer and never waits. A viewer may have several places
+//!   for pictures; each has a track of its own.
 //!
 //! # Who waits for whom
 //!
@@ -52,7 +53,7 @@ mod threads;
 mod video;
 mod window;
 
-pub use config::{DEFAULT_GATHER_WAIT, PeerConfig, VideoRole};
+pub use config::{DEFAULT_GATHER_WAIT, MAX_PLACES, PeerConfig, VideoRole};
 pub use connection::Peer;
 pub use error::PeerError;
 pub use event::{PeerEvent, PeerState};

@@ -11,10 +11,12 @@ use tokio::time::timeout;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 
 use super::{
-    PeerError, opening,
+    PeerError,
+    build::Place,
+    opening,
     sdp::{is_resolvable, ufrag, without_candidates_of},
     shared::Shared,
-    video::{VideoTrack, codec},
+    video::codec,
 };
 
 /// Candidates kept for a description that has not come yet.
@@ -30,7 +32,7 @@ const MAX_CANDIDATE_BYTES: usize = 1024;
 pub(super) struct Negotiation {
     shared: Arc<Shared>,
     connection: Arc<dyn PeerConnection>,
-    video: Option<VideoTrack>,
+    places: Vec<Place>,
     gather_wait: Duration,
     /// The other end's user name fragment, once its description is applied.
     remote_ufrag: Option<String>,
@@ -45,13 +47,13 @@ impl Negotiation {
     pub(super) fn new(
         shared: Arc<Shared>,
         connection: Arc<dyn PeerConnection>,
-        video: Option<VideoTrack>,
+        places: Vec<Place>,
         gather_wait: Duration,
     ) -> Self {
         Self {
             shared,
             connection,
-            video,
+            places,
             gather_wait,
             remote_ufrag: None,
             awaits_answer: false,
@@ -211,8 +213,8 @@ impl Negotiation {
     }
 
     async fn agree_on_video(&self) {
-        if let Some(video) = &self.video {
-            video.agree(codec::agreed(&*self.connection).await);
+        for place in &self.places {
+            place.track.agree(codec::agreed(&*place.transceiver).await);
         }
     }
 }

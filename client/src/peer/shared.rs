@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Instant,
 };
@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use webrtc::peer_connection::PeerConnection;
 
 use super::{
-    PeerEvent, PeerState,
+    MAX_PLACES, PeerEvent, PeerState,
     bulk::BulkInbox,
     net::Heard,
     outlet::{ChannelSlot, LossyOutlet, Outlet},
@@ -36,6 +36,16 @@ const CONTROL_FRAMES: usize = 256;
 
 /// File chunks that wait for their channel: one to send, one to follow.
 const BULK_FRAMES: usize = 2;
+
+/// What is known of one picture that is sent.
+#[derive(Debug, Default)]
+pub(super) struct PlaceState {
+    /// The source number of its packets; 0 where nothing is sent.
+    pub(super) ssrc: AtomicU32,
+    /// Whether the viewer agreed to it.
+    pub(super) is_agreed: AtomicBool,
+    keyframe_is_asked_for: AtomicBool,
+}
 
 pub(super) struct Shared {
     pub(super) thread: Handle,
@@ -57,9 +67,8 @@ pub(super) struct Shared {
     pub(super) gathered: watch::Sender<bool>,
     /// The user name fragment of our current description.
     pub(super) ufrag: Mutex<Option<String>>,
-    /// Whether a viewer agreed to a picture.
-    pub(super) sends_video: AtomicBool,
-    keyframe_is_asked_for: AtomicBool,
+    /// What is known of each picture that is sent.
+    pub(super) places: [PlaceState; MAX_PLACES],
     events: Mutex<Option<mpsc::Sender<PeerEvent>>>,
     notices: mpsc::Sender<PeerEvent>,
     connection: OnceLock<Weak<dyn PeerConnection>>,
@@ -100,8 +109,7 @@ impl Shared {
             trickles: AtomicBool::new(false),
             gathered: watch::channel(false).0,
             ufrag: Mutex::new(None),
-            sends_video: AtomicBool::new(false),
-            keyframe_is_asked_for: AtomicBool::new(false),
+            places: Default::default(),
             events: Mutex::new(Some(events)),
             notices,
             connection: OnceLock::new(),
@@ -167,11 +175,18 @@ impl Shared {
         }
     }
 
-    /// Reports that the viewer needs a key frame, once until it is taken.
-    pub(super) fn ask_for_keyframe(&self) {
-        if !self.keyframe_is_asked_for.swap(true, Ordering::AcqRel) {
-            self.notice(PeerEvent::KeyframeRequested);
+    /// Reports that the viewer needs a key frame in this place, once until it is taken.
+    pub(super) fn ask_for_keyframe(&self, place: usize) {
+        if let Some(state) = self.places.get(place)
+            && !state.keyframe_is_asked_for.swap(true, Ordering::AcqRel)
+        {
+            self.notice(PeerEvent::KeyframeRequested(place));
         }
+    }
+
+    /// The place whose picture has this source number.
+    pub(super) fn place_of(&self, ssrc: u32) -> Option<usize> {
+        self.places.iter().position(|place| place.ssrc.load(Ordering::Acquire) == ssrc)
     }
 
     /// Notes and reports a state. After `Closed` there is no other.
@@ -186,9 +201,13 @@ impl Shared {
         if is_new && state != PeerState::Closed {
             self.notice(PeerEvent::State(state));
         }
-        if is_new && state.is_connected() && self.sends_video.load(Ordering::Acquire) {
-            // The picture begins, or goes on after a hole.
-            self.ask_for_keyframe();
+        if is_new && state.is_connected() {
+            // Pictures begin, or go on after a hole.
+            for (number, place) in self.places.iter().enumerate() {
+                if place.is_agreed.load(Ordering::Acquire) {
+                    self.ask_for_keyframe(number);
+                }
+            }
         }
     }
 
@@ -257,8 +276,8 @@ impl Shared {
         let Some(events) = self.events() else { return };
         let forward = async {
             while let Some(notice) = notices.recv().await {
-                if notice == PeerEvent::KeyframeRequested {
-                    self.keyframe_is_asked_for.store(false, Ordering::Release);
+                if let PeerEvent::KeyframeRequested(place) = notice {
+                    self.places[place].keyframe_is_asked_for.store(false, Ordering::Release);
                 }
                 if events.send(notice).await.is_err() {
                     // Nobody listens; the peer works on for whoever holds its handle.

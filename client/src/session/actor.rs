@@ -374,6 +374,7 @@ impl Actor {
             Message::Estop(Estop::State { latched, by }) => {
                 self.shared.tell(SessionEvent::Estop { latched, by });
             }
+            Message::Watch(watch) => self.shared.tell(SessionEvent::Watch(watch)),
             Message::Notice(notice) => self.shared.tell(SessionEvent::Notice(notice)),
             Message::Bye(Bye { reason }) => {
                 self.last = format!("the worker said goodbye: {reason}");

@@ -81,7 +81,7 @@ impl Session {
     }
 
     /// Says something on the control lane of whatever connection is up.
-    async fn control(&self, message: &Message) -> Result<(), SessionError> {
+    pub(super) async fn control(&self, message: &Message) -> Result<(), SessionError> {
         loop {
             let link = self.shared.linked().await?;
             match link.peer.send(Lane::Control, message).await {

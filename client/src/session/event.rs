@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use halyard_protocol::{
-    channel::{Hello, LeaseState, Notice},
+    channel::{Hello, LeaseState, Notice, Watch},
     ids::PeerId,
     signal::PeerInfo,
 };
@@ -47,6 +47,9 @@ pub enum SessionEvent {
     Telemetry(Telemetry),
     /// The worker says something to people.
     Notice(Notice),
+    /// Which pictures are shown to this session, one for each place: by its own
+    /// [choice](super::Session::watch), or because one ended.
+    Watch(Watch),
     /// Who drives changed.
     Lease(LeaseState),
     /// The emergency stop was pressed or cleared.

@@ -27,7 +27,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use halyard_protocol::{
     access::{Access, PeerRole},
-    channel::{Hello, LeaseState},
+    channel::{Hello, LeaseState, Message, Watch},
     ids::PeerId,
     link::JoinLink,
     signal::PeerInfo,
@@ -158,6 +158,14 @@ impl Session {
     /// breaks.
     pub fn peer(&self) -> Option<Peer> {
         self.shared.link.borrow().as_ref().map(|link| link.peer.clone())
+    }
+
+    /// Chooses the picture to see, by its name in [`Hello::video`]. Who does not choose sees the
+    /// first. What is shown then is told by [`SessionEvent::Watch`], a name that there is not by a
+    /// notice. A new connection begins with the first picture again.
+    pub async fn watch(&self, track: &str) -> Result<(), SessionError> {
+        let choice = Watch { tracks: vec![Some(track.to_owned())] };
+        self.control(&Message::Watch(choice)).await
     }
 
     /// How the peer connection is doing, while there is one.

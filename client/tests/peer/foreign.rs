@@ -285,7 +285,7 @@ async fn a_viewer_that_prefers_another_codec_still_gets_h264_and_no_delay() {
     viewer.connect(&worker).await;
     worker
         .until("a request for the first key frame", |event| {
-            (event == PeerEvent::KeyframeRequested).then_some(())
+            (event == PeerEvent::KeyframeRequested(0)).then_some(())
         })
         .await;
     let track = worker.peer.video().unwrap();

@@ -86,11 +86,7 @@ impl End {
 
 /// A message with a number in it.
 pub(crate) fn note(number: usize) -> Message {
-    Message::Notice(Notice {
-        severity: Severity::Info,
-        code: "test".to_owned(),
-        message: number.to_string(),
-    })
+    Message::Notice(Notice::new(Severity::Info, "test", number.to_string()))
 }
 
 /// Its number.

@@ -32,7 +32,7 @@ async fn a_new_viewer_asks_for_a_key_frame_once_it_is_connected() {
     introduce(&viewer, &worker).await;
     worker
         .until("a request for the first key frame", |event| {
-            (event == PeerEvent::KeyframeRequested).then_some(())
+            (event == PeerEvent::KeyframeRequested(0)).then_some(())
         })
         .await;
     assert_eq!(worker.peer.video().unwrap().write(&picture(0, true, 100)), Ok(()));
@@ -74,7 +74,7 @@ async fn a_request_for_a_key_frame_reaches_the_worker() {
     viewer.peer.request_keyframe();
     worker
         .until("a request for a key frame", |event| {
-            (event == PeerEvent::KeyframeRequested).then_some(())
+            (event == PeerEvent::KeyframeRequested(0)).then_some(())
         })
         .await;
 }
@@ -152,7 +152,7 @@ async fn a_flood_of_pictures_is_dropped_and_never_waited_for() {
     assert!(dropped > 0);
     worker
         .until("a request for a key frame", |event| {
-            (event == PeerEvent::KeyframeRequested).then_some(())
+            (event == PeerEvent::KeyframeRequested(0)).then_some(())
         })
         .await;
     // It goes on with the next key frame.

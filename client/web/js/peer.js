@@ -3,7 +3,7 @@ import { preferH264 } from './codec.js';
 import { Emitter } from './emitter.js';
 
 /**
- * One WebRTC connection to the worker, this end offering: four lanes, and one picture to receive.
+ * One WebRTC connection to the worker, this end offering: four lanes, and pictures to receive.
  * Short interruptions are mended by an ICE restart; when that fails too, `lost` is said and the
  * owner makes a new `Peer`.
  *
@@ -15,7 +15,7 @@ import { Emitter } from './emitter.js';
  * @property {Lane} open
  * @property {{lane: Lane, text: string}} text
  * @property {ArrayBuffer} binary
- * @property {MediaStreamTrack} track
+ * @property {{place: number, track: MediaStreamTrack}} track a picture for this place
  * @property {string} lost why, as half a sentence
  */
 
@@ -37,6 +37,9 @@ const BULK_WINDOW_BYTES = 16 * 1024 * 1024;
 /** More than this waiting in `drive` means that the network does not take it: old commands are
  * worth nothing, so none is added. */
 const DRIVE_HIGH_BYTES = 4 * 1024;
+
+/** Places for pictures: a large one and a small one. What is in them is the worker's WATCH. */
+const PLACES = 2;
 
 const LOSSY = { ordered: false, maxRetransmits: 0 };
 
@@ -76,7 +79,7 @@ export class Peer extends Emitter {
       drive: this.#lane('drive', LOSSY),
     };
     this.#lanes.bulk.bufferedAmountLowThreshold = BULK_LOW_BYTES;
-    this.#receiveVideo();
+    this.#receivePictures();
 
     pc.addEventListener('icecandidate', ({ candidate }) => {
       this.#signal({ type: 'candidate', candidate: candidate?.toJSON() ?? { candidate: '' } });
@@ -230,15 +233,21 @@ export class Peer extends Emitter {
     this.#lanes.bulk.dispatchEvent(new Event('windowed'));
   }
 
-  #receiveVideo() {
-    const transceiver = this.#pc.addTransceiver('video', { direction: 'recvonly' });
+  #receivePictures() {
     const codecs = RTCRtpReceiver.getCapabilities('video')?.codecs;
-    if (codecs && 'setCodecPreferences' in transceiver) {
-      transceiver.setCodecPreferences(preferH264(codecs));
+    const places = Array.from({ length: PLACES }, () => this.#pc.addTransceiver('video', { direction: 'recvonly' }));
+    for (const transceiver of places) {
+      if (codecs && 'setCodecPreferences' in transceiver) {
+        transceiver.setCodecPreferences(preferH264(codecs));
+      }
+      // Show each frame as soon as it is there. For pictures only: sound needs its buffer.
+      const { receiver } = transceiver;
+      if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
     }
-    // Show each frame as soon as it is there. For pictures only: sound needs its buffer.
-    if ('jitterBufferTarget' in transceiver.receiver) transceiver.receiver.jitterBufferTarget = 0;
-    this.#pc.addEventListener('track', ({ track }) => this.emit('track', track));
+    this.#pc.addEventListener('track', ({ track, transceiver }) => {
+      const place = places.indexOf(transceiver);
+      if (place >= 0) this.emit('track', { place, track });
+    });
   }
 
   #stateChanged() {

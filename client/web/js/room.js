@@ -1,3 +1,4 @@
+import { CamerasView } from './cameras.js';
 import { CommandsView } from './commands.js';
 import { byId, setText } from './dom.js';
 import { DrivingView } from './driving.js';
@@ -25,6 +26,7 @@ export function openRoom(place) {
 
   const status = new StatusView(session);
   const video = new VideoView();
+  const cameras = new CamerasView(session);
   const telemetry = new TelemetryView();
   const driving = new DrivingView(session);
   const commands = new CommandsView(session);
@@ -37,28 +39,39 @@ export function openRoom(place) {
   document.title = `Room ${place.room} · Halyard`;
 
   // A slate moves and shows no machine, a frozen picture shows one that is elsewhere by now.
-  const sight = { isLost: false, isFrozen: false };
-  const drivingSees = () => driving.picture(sight.isLost ? 'lost' : sight.isFrozen ? 'frozen' : 'live');
+  const sight = { lost: new Set(), isFrozen: false };
+  /** @type {import('./types.js').VideoInfo[]} */
+  let pictures = [];
+  const drivingSees = () => {
+    const isLost = sight.lost.has(cameras.main) || sight.lost.has(null);
+    driving.picture(isLost ? 'lost' : sight.isFrozen ? 'frozen' : 'live');
+  };
 
   session.on('state', (state) => {
     status.show(state);
     if (state.phase === 'ended' && state.problem) showEnd(state.problem);
   });
   session.on('hello', (hello) => {
-    sight.isLost = false; // a worker without a picture says so right after its hello
-    drivingSees();
+    sight.lost.clear(); // a worker without a picture says so right after its hello
+    pictures = hello.video;
     status.offersPicture(hello.video.length > 0);
-    video.expectStrip(hello.video.some(({ strip }) => strip === true));
+  });
+  cameras.on('main', (name) => {
+    video.switched(pictures.some((picture) => picture.name === name && picture.strip === true));
+    drivingSees();
   });
   session.on('gone', () => {
     video.gone();
     telemetry.gone();
   });
-  session.on('track', (track) => video.show(track));
+  session.on('track', ({ place, track }) => {
+    if (place === 0) video.show(track);
+  });
   session.on('telemetry', (values) => telemetry.take(values));
-  session.on('notice', ({ severity, code, message }) => {
+  session.on('notice', ({ severity, code, message, track = null }) => {
     if (code === 'source_lost' || code === 'source_back') {
-      sight.isLost = code === 'source_lost';
+      if (code === 'source_lost') sight.lost.add(track);
+      else sight.lost.delete(track);
       drivingSees();
     }
     if (SHOWN_ELSEWHERE.has(`${code} ${severity}`)) return;
@@ -89,7 +102,7 @@ export function openRoom(place) {
   });
 
   void session.run();
-  publish({ session, video, telemetry, driving, link });
+  publish({ session, video, cameras, telemetry, driving, link });
 }
 
 /** @param {import('./types.js').Problem} problem */
@@ -108,15 +121,16 @@ function showEnd({ title, text }) {
  * * `phase`, `access`, `worker`, `self`: the connection's state in one word, the rights, peer ids
  * * `video`: `state`, `width`, `height`, `frames` shown, `fps`, `strips` read, `missed`, `repeats`,
  *   `ages` of the last 300 strips in ms, oldest first
+ * * `cameras`: `names` of all, `main` and `inset` as they are shown
  * * `telemetry`: the last that was heard, as it came
  * * `drive`: `lease`, `estop`, the directions `held`, and why driving is `blocked`
  * * `link`: `way`, `roundTripMs`, `bitrate`, `lossPercent`, `decodeMs`, `bufferMs`
  *
  * There is no secret in it, and nothing can be done with it.
  *
- * @param {{session: Session, video: VideoView, telemetry: TelemetryView, driving: DrivingView, link: LinkStats}} views
+ * @param {{session: Session, video: VideoView, cameras: CamerasView, telemetry: TelemetryView, driving: DrivingView, link: LinkStats}} views
  */
-function publish({ session, video, telemetry, driving, link }) {
+function publish({ session, video, cameras, telemetry, driving, link }) {
   const stats = () => {
     const { frames, strips, missed, repeats, ages } = video.quality;
     const { phase, access, worker } = session.state;
@@ -135,6 +149,7 @@ function publish({ session, video, telemetry, driving, link }) {
         repeats,
         ages: [...ages],
       },
+      cameras: cameras.numbers,
       telemetry: structuredClone(telemetry.latest),
       drive: driving.numbers,
       link: { ...link.latest },

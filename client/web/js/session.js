@@ -41,7 +41,8 @@ import { Signaling } from './signaling.js';
  * @property {Notice} notice
  * @property {{prefix: string, payload: Record<string, any>}} message every other message on `control`
  * @property {ArrayBuffer} binary
- * @property {MediaStreamTrack} track
+ * @property {{place: number, track: MediaStreamTrack}} track a picture for this place
+ * @property {(string | null)[]} watch which picture is shown in which place
  * @property {{from: string, payload: Record<string, any>}} peerMessage
  */
 
@@ -364,6 +365,11 @@ export class Session extends Emitter {
           this.#change({ phase: 'connected', reason: null });
         }
         this.emit('telemetry', payload);
+        break;
+      case 'WATCH':
+        if (Array.isArray(payload['tracks'])) {
+          this.emit('watch', payload['tracks'].map((name) => (typeof name === 'string' ? name : null)));
+        }
         break;
       case 'NOTICE':
         this.emit('notice', /** @type {any} */ (payload));

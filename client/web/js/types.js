@@ -61,6 +61,7 @@
  * @property {'info' | 'warning' | 'error'} severity
  * @property {string} code
  * @property {string} message
+ * @property {string} [track] the picture that it is about
  *
  * @typedef {object} Entry One file or folder.
  * @property {string} name

@@ -66,8 +66,13 @@ export class VideoView extends Emitter {
     });
   }
 
-  /** @param {boolean} hasStrip whether the picture is said to have the latency strip */
-  expectStrip(hasStrip) {
+  /**
+   * Another picture comes on the same track.
+   *
+   * @param {boolean} hasStrip whether it is said to have the latency strip
+   */
+  switched(hasStrip) {
+    this.#quality = new Quality();
     this.#hasStrip = hasStrip;
     this.#fit();
   }

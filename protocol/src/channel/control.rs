@@ -205,6 +205,27 @@ pub struct Notice {
     pub code: String,
     /// For people: what happened and what to do.
     pub message: String,
+    /// Which of the worker's tracks it is about, by its name in [`Hello::video`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<String>,
+}
+
+impl Notice {
+    /// About the worker as a whole.
+    pub fn new(severity: Severity, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity, code: code.into(), message: message.into(), track: None }
+    }
+}
+
+/// `WATCH::`, both ways. Towards the worker: show me these. From it, to the one who asked and
+/// whenever that changes: these are shown.
+///
+/// A viewer has as many places for pictures as its offer had sections for video; the first name is
+/// for the first place. Who never asks is shown the first picture in the first place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Names of [`Hello::video`], one for each place; null and places not named stay empty.
+    pub tracks: Vec<Option<String>>,
 }
 
 /// How loud a notice is.

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    control::{Ack, Bye, Command, Drive, Estop, Hello, LeaseRequest, LeaseState, Notice},
+    control::{Ack, Bye, Command, Drive, Estop, Hello, LeaseRequest, LeaseState, Notice, Watch},
     files::{
         FileEntries, FileError, FileGet, FileList, TransferAccept, TransferCancel, TransferDone,
         TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
@@ -36,6 +36,8 @@ pub enum Message {
     Telemetry(Value),
     /// Something people should know.
     Notice(Notice),
+    /// Which pictures are to be shown, or are.
+    Watch(Watch),
     /// I go now.
     Bye(Bye),
     /// What is in this folder?
@@ -105,6 +107,7 @@ const ESTOP: &str = "ESTOP";
 const DRIVE: &str = "DRIVE";
 const TELEMETRY: &str = "TELEMETRY";
 const NOTICE: &str = "NOTICE";
+const WATCH: &str = "WATCH";
 const BYE: &str = "BYE";
 const FILE_LIST: &str = "FILE_LIST";
 const FILE_ENTRIES: &str = "FILE_ENTRIES";
@@ -140,6 +143,7 @@ impl Message {
             Self::Drive(p) => framed(DRIVE, p),
             Self::Telemetry(p) => framed(TELEMETRY, p),
             Self::Notice(p) => framed(NOTICE, p),
+            Self::Watch(p) => framed(WATCH, p),
             Self::Bye(p) => framed(BYE, p),
             Self::FileList(p) => framed(FILE_LIST, p),
             Self::FileEntries(p) => framed(FILE_ENTRIES, p),
@@ -185,6 +189,7 @@ impl Message {
             DRIVE => Self::Drive(parsed(DRIVE, payload)?),
             TELEMETRY => Self::Telemetry(parsed(TELEMETRY, payload)?),
             NOTICE => Self::Notice(parsed(NOTICE, payload)?),
+            WATCH => Self::Watch(parsed(WATCH, payload)?),
             BYE => Self::Bye(parsed(BYE, payload)?),
             FILE_LIST => Self::FileList(parsed(FILE_LIST, payload)?),
             FILE_ENTRIES => Self::FileEntries(parsed(FILE_ENTRIES, payload)?),

@@ -49,6 +49,8 @@ pub enum DirectAsk {
     Offer {
         /// The session description.
         sdp: String,
+        /// The picture to show in its first place; the first one where not said.
+        track: Option<String>,
         /// What it may do.
         access: Access,
         /// By the token that it showed; none on a trusted network.

@@ -33,6 +33,7 @@ use halyard_client::{
 };
 use halyard_protocol::{
     access::Access,
+    channel::Watch,
     ids::PeerId,
     signal::{ClientMessage, Grant, IceServer, LeftReason, PeerInfo, ServerMessage},
 };
@@ -188,8 +189,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     async fn serve(&mut self, stop: &CancellationToken) -> Result<(), AgentError> {
         let mut look_around = tokio::time::interval(LOOK_AROUND);
         look_around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let fanout = self.shared.fanout.clone();
-        let mut video = fanout.as_ref().map(crate::media::Fanout::events);
+        let mut video = self.shared.tracks.events();
         let machine = self.shared.machine.clone();
         let machine_ended = machine.ended();
         tokio::pin!(machine_ended);
@@ -224,7 +224,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                     Some(ask) => self.direct_ask(ask),
                     None => self.direct = None,
                 },
-                Some(event) = video_event(&mut video) => self.video(&event),
+                (track, event) = video.next() => self.video(&track, &event),
                 _ = look_around.tick() => self.look_around(),
             }
         }
@@ -481,7 +481,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
 
     fn direct_ask(&mut self, ask: DirectAsk) {
         match ask {
-            DirectAsk::Offer { sdp, access, grant, reply } => {
+            DirectAsk::Offer { sdp, track, access, grant, reply } => {
                 let everybody = PeerId::new("direct").ok();
                 let allowed = everybody
                     .is_some_and(|everybody| self.offers.allow(Instant::now(), &everybody));
@@ -492,6 +492,10 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 }
                 let (own, ice) = (self.own_id.clone(), self.ice_servers.clone());
                 let peer = self.sessions.offer_direct(own, ice, access, sdp, reply);
+                if let (Some(peer), Some(_)) = (&peer, &track) {
+                    let choice = Watch { tracks: vec![track] };
+                    self.sessions.tell(peer, ToSession::Choose(choice));
+                }
                 // On a trusted network nobody gave any rights, and nobody takes them back.
                 if let (Some(peer), Some(grant)) = (peer, grant) {
                     self.hold(peer, Some(grant));
@@ -503,11 +507,11 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         }
     }
 
-    fn video(&self, event: &crate::media::SourceEvent) {
-        if let Some(notice) = event.notice() {
-            tracing::warn!(code = notice.code, message = notice.message, "picture");
+    fn video(&self, track: &str, event: &crate::media::SourceEvent) {
+        if let Some(notice) = self.shared.tracks.notice(track, event) {
+            tracing::warn!(track, code = notice.code, message = notice.message, "picture");
             let (code, message) = (notice.code.clone(), notice.message.clone());
-            self.reports.tell(Report::Video { code, message });
+            self.reports.tell(Report::Video { track: track.to_owned(), code, message });
             self.shared.machine.tell(notice);
         }
     }
@@ -615,20 +619,5 @@ async fn received<T>(queue: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match queue {
         Some(queue) => queue.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-async fn video_event(
-    events: &mut Option<tokio::sync::broadcast::Receiver<crate::media::SourceEvent>>,
-) -> Option<crate::media::SourceEvent> {
-    use tokio::sync::broadcast::error::RecvError;
-    let Some(receiver) = events else { return std::future::pending().await };
-    match receiver.recv().await {
-        Ok(event) => Some(event),
-        Err(RecvError::Lagged(_)) => None,
-        Err(RecvError::Closed) => {
-            *events = None;
-            None
-        }
     }
 }

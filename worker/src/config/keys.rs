@@ -7,6 +7,8 @@ pub enum Shape {
     One,
     /// Several: an array in the file, commas between them elsewhere.
     Many,
+    /// Several: the flag is repeated, the variable has one a line, the file has tables.
+    Lines,
     /// One value that must not be shown. `HALYARD_…_FILE` names a file that holds it.
     Secret,
     /// Yes or no. On the command line the flag alone means yes.
@@ -78,6 +80,13 @@ pub const KEYS: &[Key] = &[
         "video",
         "Where the picture comes from [default: sim]",
         crate::media::SourceSpec::ACCEPTED,
+    ),
+    key(
+        For::Both,
+        Shape::Lines,
+        "camera",
+        "One more picture, NAME=SOURCE; may be repeated [default: none]",
+        "a name, = and what --video takes, as in rear=v4l2:/dev/video2; in the file [[camera]] tables",
     ),
     key(
         For::Both,

@@ -5,6 +5,7 @@
 //! refuses what it does not understand, with the key, the value, where it stood and what is
 //! accepted. Nothing degrades quietly.
 
+pub mod cameras;
 mod keys;
 mod read;
 
@@ -17,6 +18,7 @@ use halyard_protocol::{
 };
 use url::Url;
 
+pub use cameras::CameraSettings;
 pub use keys::{For, KEYS, Key, Shape};
 pub use read::{Place, SettingError, Typed, args};
 
@@ -36,6 +38,8 @@ const DEFAULT_MAX_SESSIONS: usize = 64;
 pub struct Settings {
     /// Where the picture comes from.
     pub video: SourceSpec,
+    /// Further pictures, each with a name.
+    pub cameras: Vec<CameraSettings>,
     /// The encoder for pictures that GStreamer brings; the best that starts where not said.
     pub encoder: Option<&'static Encoder>,
     /// What is driven.
@@ -80,6 +84,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             video: SourceSpec::Sim,
+            cameras: Vec::new(),
             encoder: None,
             driver: DriverSpec::Sim,
             files: None,
@@ -117,7 +122,12 @@ impl Settings {
     pub fn read(typed: &Typed) -> Result<Self, SettingError> {
         let values = read::Values::find(typed)?;
         let standard = Self::default();
-        let video = values.one("video", |text| text.parse().ok())?.unwrap_or(standard.video);
+        let cameras = values.cameras()?;
+        let video = values.one("video", |text| text.parse().ok())?;
+        // Who names cameras wants those, and the simulated rover only if it is asked for.
+        let none = (!cameras.is_empty()).then_some(SourceSpec::None);
+        let video = video.or(none).unwrap_or(standard.video);
+        values.check_cameras(video.track_name(), &cameras)?;
         let driver = values.one("driver", |text| match text {
             "sim" => Some(DriverSpec::Sim),
             "none" => Some(DriverSpec::None),
@@ -128,10 +138,9 @@ impl Settings {
             name => encoders::named(name).map(Some),
         })?;
         let encoder = encoder.flatten();
-        let driver = driver.unwrap_or(match video {
-            SourceSpec::Sim => DriverSpec::Sim,
-            _ => DriverSpec::None,
-        });
+        let shows_rover = video == SourceSpec::Sim
+            || cameras.iter().any(|camera| camera.source == SourceSpec::Sim);
+        let driver = driver.unwrap_or(if shows_rover { DriverSpec::Sim } else { DriverSpec::None });
         let files = values.one("files", |text| {
             let path = PathBuf::from(text);
             path.is_dir().then_some(path)
@@ -161,6 +170,7 @@ impl Settings {
         };
         Ok(Self {
             video,
+            cameras,
             encoder,
             driver,
             files,
@@ -168,7 +178,7 @@ impl Settings {
             jobs_dir,
             job_keeper: None,
             bitrate: values.one("bitrate", |text| {
-                text.parse().ok().filter(|bps| (100_000..=50_000_000).contains(bps))
+                text.parse().ok().filter(|bps| cameras::BITRATES.contains(bps))
             })?,
             max_sessions: values.one("max_sessions", count)?.unwrap_or(standard.max_sessions),
             rights_lease: values.one("rights_lease", lease)?.unwrap_or(standard.rights_lease),
@@ -267,6 +277,29 @@ mod tests {
         assert_eq!(rtp.driver, DriverSpec::None);
         let both = typed(&[("video", "rtp:5600"), ("driver", "sim")], &[]);
         assert_eq!(Settings::read(&both).expect("good").driver, DriverSpec::Sim);
+    }
+
+    #[test]
+    fn cameras_stand_beside_the_picture_or_in_its_place() {
+        let alone = Settings::read(&typed(&[("camera", "front=pattern")], &[])).expect("good");
+        assert_eq!((alone.video, alone.cameras.len()), (SourceSpec::None, 1));
+        assert_eq!(alone.driver, DriverSpec::None);
+        let beside = typed(&[("video", "sim"), ("camera", "front=pattern\nrear=rtp:5600")], &[]);
+        let beside = Settings::read(&beside).expect("good");
+        assert_eq!((beside.video, beside.cameras.len()), (SourceSpec::Sim, 2));
+        assert_eq!(beside.driver, DriverSpec::Sim);
+
+        let file = "[[camera]]\nname = 'rear'\nsource = 'pattern'\n";
+        let (both, _file) = with_file(typed(&[], &[("HALYARD_CAMERA", "front=sim")]), file);
+        let both = Settings::read(&both).expect("good");
+        assert_eq!(both.cameras[0].name, "front", "variables win over the file");
+        assert_eq!(both.driver, DriverSpec::Sim);
+
+        let text = refusal(&typed(&[("camera", "sim=pattern"), ("video", "sim")], &[]));
+        assert!(text.contains("in the flag --camera") && text.contains("--video"), "{text}");
+        let (wrong, _file) = with_file(typed(&[], &[]), "[[camera]]\nname = 'rear'\n");
+        let text = refusal(&wrong);
+        assert!(text.contains("it needs a source") && text.contains("the file"), "{text}");
     }
 
     #[test]

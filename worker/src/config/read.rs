@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf};
 
-use super::keys::{For, KEYS, Key, Shape, VARIABLES_OF_OTHERS};
+use super::{
+    CameraSettings,
+    cameras::{self, CameraError},
+    keys::{For, KEYS, Key, Shape, VARIABLES_OF_OTHERS},
+};
 use crate::jobs::{Template, TemplateError, read_templates};
 
 /// Why the worker does not start.
@@ -55,6 +59,14 @@ pub enum SettingError {
         path: PathBuf,
         /// Which, and why.
         source: TemplateError,
+    },
+    /// A camera means nothing.
+    #[error("{source}, in {place}")]
+    Camera {
+        /// Which, and why.
+        source: CameraError,
+        /// Where it was typed.
+        place: Place,
     },
     /// A key that makes no sense without another.
     #[error("{key} needs {needs}: {why}")]
@@ -112,6 +124,11 @@ impl Typed {
                     .flatten()
                     .filter(|&&on| on)
                     .map(ToString::to_string),
+                Shape::Lines => matches
+                    .try_get_many::<String>(key.name)
+                    .ok()
+                    .flatten()
+                    .map(|all| all.cloned().collect::<Vec<_>>().join("\n")),
                 _ => matches.try_get_one::<String>(key.name).ok().flatten().cloned(),
             };
             if let Some(value) = value {
@@ -140,6 +157,7 @@ pub fn args(command: For) -> impl Iterator<Item = clap::Arg> {
             Shape::Switch => arg.action(clap::ArgAction::SetTrue),
             Shape::One => arg.value_name("VALUE"),
             Shape::Many => arg.value_name("VALUE,…"),
+            Shape::Lines => arg.value_name("NAME=VALUE").action(clap::ArgAction::Append),
             Shape::Secret => arg.value_name("SECRET"),
         }
     })
@@ -158,19 +176,46 @@ pub(super) struct Values {
     keys: BTreeMap<&'static str, Value>,
     /// What may be run, of the file alone.
     pub(super) jobs: Vec<Template>,
+    /// Cameras of the file, and where they stood.
+    cameras: Option<(Vec<CameraSettings>, Place)>,
 }
 
 impl Values {
     /// Reads all three places.
     pub(super) fn find(typed: &Typed) -> Result<Self, SettingError> {
-        let (mut values, jobs) = from_file(typed.file.as_ref())?;
+        let FromFile { mut values, jobs, cameras } = from_file(typed.file.as_ref())?;
         values.extend(from_variables(&typed.variables)?);
         for key in KEYS {
             if let Some(text) = typed.flags.get(key.name) {
                 values.insert(key.name, value(key, text, Place::Flag(key.flag())));
             }
         }
-        Ok(Self { keys: values, jobs })
+        Ok(Self { keys: values, jobs, cameras })
+    }
+
+    /// Further pictures: those typed where it counts most.
+    pub(super) fn cameras(&self) -> Result<Vec<CameraSettings>, SettingError> {
+        let Some(value) = self.keys.get(CAMERA) else {
+            return Ok(self.cameras.as_ref().map(|(all, _)| all.clone()).unwrap_or_default());
+        };
+        cameras::from_lines(&value.parts.join("\n"))
+            .map_err(|source| SettingError::Camera { source, place: value.place.clone() })
+    }
+
+    /// Whether all pictures can be told apart. `first` is what the one of `--video` is called.
+    pub(super) fn check_cameras(
+        &self,
+        first: Option<&str>,
+        all: &[CameraSettings],
+    ) -> Result<(), SettingError> {
+        let typed = self.keys.get(CAMERA).map(|value| &value.place);
+        let place = typed.or(self.cameras.as_ref().map(|(_, place)| place));
+        match (cameras::check(first, all), place) {
+            (Err(source), Some(place)) => {
+                Err(SettingError::Camera { source, place: place.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Every part of a key's value, parsed; `None` when the key was not typed.
@@ -207,16 +252,25 @@ fn value(key: &Key, text: &str, place: Place) -> Value {
         Shape::Many => {
             text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::to_owned).collect()
         }
+        Shape::Lines => text.lines().map(str::to_owned).collect(),
         Shape::One | Shape::Secret | Shape::Switch => vec![text.to_owned()],
     };
     Value { parts, place }
 }
 
-/// The file's keys, and its templates of jobs.
-type FromFile = (BTreeMap<&'static str, Value>, Vec<Template>);
+/// What stands in the file.
+#[derive(Default)]
+struct FromFile {
+    values: BTreeMap<&'static str, Value>,
+    jobs: Vec<Template>,
+    cameras: Option<(Vec<CameraSettings>, Place)>,
+}
 
 /// The name of the templates of jobs in the file. They are tables, so they are typed nowhere else.
 const JOB: &str = "job";
+
+/// The name of cameras, which are tables in the file.
+const CAMERA: &str = "camera";
 
 fn from_file(path: Option<&PathBuf>) -> Result<FromFile, SettingError> {
     let Some(path) = path else { return Ok(FromFile::default()) };
@@ -232,10 +286,18 @@ fn from_file(path: Option<&PathBuf>) -> Result<FromFile, SettingError> {
     })?;
     let mut values = BTreeMap::new();
     let mut jobs = Vec::new();
+    let mut cameras = None;
     for (name, found) in table {
         if name == JOB {
             jobs = read_templates(&found)
                 .map_err(|source| SettingError::Job { path: path.clone(), source })?;
+            continue;
+        }
+        if name == CAMERA {
+            let place = place.clone();
+            let all = cameras::from_toml(&found)
+                .map_err(|source| SettingError::Camera { source, place: place.clone() })?;
+            cameras = Some((all, place));
             continue;
         }
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
@@ -255,7 +317,7 @@ fn from_file(path: Option<&PathBuf>) -> Result<FromFile, SettingError> {
         })?;
         values.insert(key.name, Value { parts, place: place.clone() });
     }
-    Ok((values, jobs))
+    Ok(FromFile { values, jobs, cameras })
 }
 
 /// Where and why, without the line itself: a secret may stand in it.
@@ -339,6 +401,6 @@ fn looks_like(typed: &str, word: &str) -> bool {
 fn shown(key: &Key, text: &str) -> String {
     match key.shape {
         Shape::Secret => "(not shown)".to_owned(),
-        Shape::One | Shape::Many | Shape::Switch => text.to_owned(),
+        Shape::One | Shape::Many | Shape::Lines | Shape::Switch => text.to_owned(),
     }
 }

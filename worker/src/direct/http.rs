@@ -8,7 +8,7 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Query, State},
     http::{HeaderMap, Method, header},
     response::IntoResponse,
     routing::{get, post},
@@ -86,17 +86,28 @@ struct Answer {
     id: PeerId,
 }
 
+/// What may stand behind `?`.
+#[derive(Deserialize)]
+struct OfferQuery {
+    /// Which picture; the first one where not said.
+    track: Option<String>,
+}
+
 async fn offer(
     State(direct): State<Direct>,
+    Query(OfferQuery { track }): Query<OfferQuery>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<impl IntoResponse, Refusal> {
     let (access, grant) = direct.access(&headers)?;
+    if let Some(track) = &track {
+        direct.shared.tracks.find(track).map_err(|unknown| Refusal::track(&unknown))?;
+    }
     let Offer { sdp, kind } = parsed(&body, "{\"sdp\": \"v=0…\", \"type\": \"offer\"}")?;
     if kind != "offer" {
         return Err(Refusal::bad(format!("the type is {kind:?}, accepted is \"offer\"")));
     }
-    let answer = direct.ask(|reply| DirectAsk::Offer { sdp, access, grant, reply }).await?;
+    let answer = direct.ask(|reply| DirectAsk::Offer { sdp, track, access, grant, reply }).await?;
     Ok(Json(Answer { sdp: answer.sdp, kind: "answer", id: answer.peer }))
 }
 

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::agent::DirectRefused;
+use crate::{agent::DirectRefused, media::UnknownTrack};
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,10 @@ impl Refusal {
                       behind # in the join link"
                 .to_owned(),
         }
+    }
+
+    pub(super) fn track(unknown: &UnknownTrack) -> Self {
+        Self { status: StatusCode::NOT_FOUND, code: "UNKNOWN_TRACK", message: unknown.to_string() }
     }
 
     pub(super) fn revoked() -> Self {

@@ -8,7 +8,7 @@ use halyard_protocol::{
 };
 use serde::Serialize;
 
-use crate::{media::Fanout, session::Shared};
+use crate::session::Shared;
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -19,7 +19,7 @@ pub(super) struct Status {
     uptime_seconds: u64,
     room_id: Option<RoomId>,
     sources: Vec<VideoInfo>,
-    /// Peers that are shown the picture now.
+    /// Pictures that are shown to somebody now, counted once for each viewer.
     viewers: usize,
     drive: Drive,
 }
@@ -42,8 +42,8 @@ pub(super) fn status(shared: &Shared, room_id: Option<RoomId>, started: Instant)
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: started.elapsed().as_secs(),
         room_id,
-        sources: shared.fanout.iter().map(Fanout::info).collect(),
-        viewers: shared.fanout.as_ref().map_or(0, |fanout| fanout.stats().viewers),
+        sources: shared.tracks.infos(),
+        viewers: shared.tracks.iter().map(|track| track.fanout().stats().viewers).sum(),
         drive: Drive {
             driver: shared.machine.facts().driver,
             holder: standing.holder,

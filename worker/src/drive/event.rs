@@ -174,7 +174,7 @@ impl Event {
             Self::Lease { .. } => LEASE_CHANGED,
             _ => self.rule().as_str(),
         };
-        Some(Notice { severity, code: code.to_owned(), message })
+        Some(Notice::new(severity, code, message))
     }
 }
 

@@ -15,6 +15,7 @@
 //! * [`supervisor`] stands before each of them: a source that fails is started again alone, and a slate
 //!   is shown meanwhile.
 //! * [`fanout`] gives one encode to any number of viewers, none of whom can slow another.
+//! * [`tracks`] are all pictures of a worker by their names.
 //! * [`keyframes`] is the rule for when a key frame is made; [`strip`] times the picture.
 //!
 //! Whatever the origin, viewers get whole access units in Annex B form: there is one path to test,
@@ -39,6 +40,7 @@ pub mod spec;
 pub mod strip;
 pub mod supervisor;
 pub mod text;
+pub mod tracks;
 
 pub use fanout::{Fanout, FanoutStats, Subscription};
 pub use frame::EncodedFrame;
@@ -47,3 +49,4 @@ pub use sim::SimHandle;
 pub use source::{Source, SourceError, SourceEvent};
 pub use spec::SourceSpec;
 pub use supervisor::Supervised;
+pub use tracks::{Track, TrackEvents, Tracks, UnknownTrack};

@@ -104,27 +104,18 @@ pub enum SourceEvent {
 }
 
 impl SourceEvent {
-    /// The notice to send to everybody, where there is something to say: codes `source_lost`,
-    /// `source_back` and `source_unfit`.
-    pub fn notice(&self) -> Option<Notice> {
-        match self {
-            Self::Info(_) | Self::Keyframes { .. } => None,
-            Self::Unfit { reason } => Some(Notice {
-                severity: Severity::Warning,
-                code: "source_unfit".to_owned(),
-                message: reason.clone(),
-            }),
-            Self::Lost { reason } | Self::Ended { reason } => Some(Notice {
-                severity: Severity::Warning,
-                code: "source_lost".to_owned(),
-                message: reason.clone(),
-            }),
-            Self::Back => Some(Notice {
-                severity: Severity::Info,
-                code: "source_back".to_owned(),
-                message: "The picture is back.".to_owned(),
-            }),
-        }
+    /// The notice to send to everybody about the track of this name, where there is something to
+    /// say: codes `source_lost`, `source_back` and `source_unfit`.
+    pub fn notice(&self, track: &str) -> Option<Notice> {
+        let (severity, code, message) = match self {
+            Self::Info(_) | Self::Keyframes { .. } => return None,
+            Self::Unfit { reason } => (Severity::Warning, "source_unfit", reason.clone()),
+            Self::Lost { reason } | Self::Ended { reason } => {
+                (Severity::Warning, "source_lost", reason.clone())
+            }
+            Self::Back => (Severity::Info, "source_back", "The picture is back.".to_owned()),
+        };
+        Some(Notice { track: Some(track.to_owned()), ..Notice::new(severity, code, message) })
     }
 }
 

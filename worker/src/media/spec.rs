@@ -10,7 +10,7 @@ use super::{
     SimHandle,
     gst::{self, Encoder, GstSpec, GstSpecError},
     pattern,
-    rtp::RtpSource,
+    rtp::{self, RtpSource},
     sim,
     source::{Source, SourceError},
     supervisor::Supervised,
@@ -36,6 +36,17 @@ impl SourceSpec {
     pub const ACCEPTED: &str = "sim, pattern, v4l2:/dev/videoN[,width=…,height=…,fps=…,format=…], \
          rtsp://[USER:PASSWORD@]HOST/PATH, file:PATH, gst:PIPELINE, rtp:PORT, rtp:ADDR:PORT (H.264 over \
          RTP, for example rtp:5600), or none";
+
+    /// What the picture of this source is called where its owner gave it no name; nothing for `none`.
+    pub fn track_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Sim => Some(sim::NAME),
+            Self::Pattern => Some(pattern::NAME),
+            Self::Rtp(_) => Some(rtp::NAME),
+            Self::Gst(spec) => Some(spec.name()),
+            Self::None => None,
+        }
+    }
 
     /// The source that this names under its supervisor, not started yet; nothing for `none`. `world` is asked for only
     /// by `sim`, which shows it; `encoder` counts for what GStreamer brings.

@@ -25,7 +25,7 @@ pub fn hello(
     own_id: &PeerId,
     access: Access,
     facts: &Facts,
-    video: Option<VideoInfo>,
+    video: Vec<VideoInfo>,
     files: FilesInfo,
     jobs: bool,
 ) -> Hello {
@@ -42,7 +42,7 @@ pub fn hello(
     if jobs && access.may_operate() {
         capabilities.push("jobs".to_owned());
     }
-    if video.is_some() {
+    if !video.is_empty() {
         capabilities.push("video".to_owned());
     }
     Hello {
@@ -51,7 +51,7 @@ pub fn hello(
         peer_id: own_id.clone(),
         your_access: Some(access),
         capabilities,
-        video: video.into_iter().collect(),
+        video,
         commands: facts.actions.clone(),
         drive: facts.limits,
         files: Some(files),
@@ -67,7 +67,7 @@ mod tests {
         let facts = Facts { driver: "none", limits: None, actions: vec![] };
         let id = PeerId::new("worker").expect("a good name");
         let files = FilesInfo { readable: false, writable: false, hint: Some(NO_FILES.to_owned()) };
-        let hello = hello(&id, Access::Operator, &facts, None, files, false);
+        let hello = hello(&id, Access::Operator, &facts, vec![], files, false);
         assert_eq!(hello.capabilities, ["telemetry"]);
         assert!(hello.drive.is_none() && hello.video.is_empty());
     }

@@ -5,7 +5,7 @@
 //! told to the session; nothing the peer says changes it.
 //!
 //! * [`hello`] is what a peer is told first.
-//! * [`video`] sends the picture; [`legacy`] speaks with existing clients on their one channel.
+//! * [`video`] sends the pictures; [`legacy`] speaks with existing clients on their one channel.
 //! * [`speaker`] keeps the words for the peer in order and never lets it hold up its session.
 
 pub mod hello;
@@ -22,9 +22,10 @@ use std::{
 
 use halyard_client::{
     files::FileRoot,
-    peer::{PeerConfig, PeerThreads},
+    peer::{MAX_PLACES, PeerConfig, PeerThreads, VideoRole},
 };
 use halyard_protocol::{
+    channel::Watch,
     ids::PeerId,
     signal::{Candidate, IceServer},
 };
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     jobs::JobsHandle,
     machine::{Asker, MachineHandle},
-    media::Fanout,
+    media::Tracks,
 };
 
 /// What the broker relayed and the session has not looked at yet: several joins' worth.
@@ -51,8 +52,8 @@ pub const MEND_WITHIN: Duration = Duration::from_mins(1);
 pub struct Shared {
     /// The machine.
     pub machine: MachineHandle,
-    /// The picture, if there is one.
-    pub fanout: Option<Fanout>,
+    /// The pictures, by name.
+    pub tracks: Tracks,
     /// The folder, if files are shared.
     pub files: Option<FileRoot>,
     /// The jobs, if any may be run.
@@ -70,6 +71,8 @@ pub enum ToSession {
     Candidate(Candidate),
     /// Other STUN and TURN servers, for its next ICE restart.
     IceServers(Vec<IceServer>),
+    /// The pictures that it wants, where it said so beside its offer.
+    Choose(Watch),
 }
 
 /// What a session has for the peer by way of the broker.
@@ -220,10 +223,11 @@ impl Session {
 fn peer_config(start: &Start) -> PeerConfig {
     PeerConfig {
         ice_servers: start.ice_servers.clone(),
-        video: match start.shared.fanout {
-            Some(_) => halyard_client::peer::VideoRole::Send,
-            None => halyard_client::peer::VideoRole::None,
+        video: match start.shared.tracks.len() {
+            0 => VideoRole::None,
+            _ => VideoRole::Send,
         },
+        places: start.shared.tracks.len().clamp(1, MAX_PLACES),
         gather_wait: start.gather_wait.unwrap_or(PeerConfig::default().gather_wait),
         relay_only: start.relay_only,
         threads: Some(start.shared.threads.clone()),

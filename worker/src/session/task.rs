@@ -12,7 +12,7 @@ use halyard_client::{
 };
 use halyard_protocol::{
     channel::{
-        Ack, Bye, Command, Estop, JobErrorCode, Lane, LeaseState, Message, Notice, Severity,
+        Ack, Bye, Command, Estop, JobErrorCode, Lane, LeaseState, Message, Notice, Severity, Watch,
     },
     ids::PeerId,
 };
@@ -28,7 +28,7 @@ use super::{
     legacy::{Legacy, SPEAKER},
     peer_config,
     speaker::{NotReading, Speaker},
-    video::Pump,
+    video::Places,
 };
 use crate::{
     jobs::refused,
@@ -112,7 +112,7 @@ struct Live {
     transfers: Transfers,
     started: mpsc::Receiver<Transfer>,
     bulk: AbortOnDropHandle<()>,
-    pump: Option<Pump>,
+    places: Places,
     legacy: Option<Legacy>,
     greeted: bool,
     was_connected: bool,
@@ -145,7 +145,7 @@ impl Live {
             transfers,
             started,
             bulk,
-            pump: None,
+            places: Places::new(start.shared.tracks.clone()),
             legacy: None,
             greeted: false,
             was_connected: false,
@@ -171,6 +171,7 @@ impl Live {
         let dismissed = self.start.dismissed.clone();
         loop {
             let give_up_at = self.give_up_at;
+            let choice_due = self.places.due().map(tokio::time::Instant::from_std);
             let result = tokio::select! {
                 // Being told to end comes first; then the peer, whose words may be an e-stop; then
                 // what it is owed; telemetry, of which only the latest counts, last.
@@ -198,6 +199,10 @@ impl Live {
                     );
                     Ok(())
                 }
+                () = sleep_until(choice_due) => {
+                    self.places.follow(Instant::now());
+                    self.show_video()
+                }
                 () = sleep_until(give_up_at) => {
                     Err(if self.was_connected { End::Lost } else { End::NeverConnected })
                 }
@@ -216,7 +221,7 @@ impl Live {
     async fn end(mut self, end: &End, mut events: mpsc::Receiver<PeerEvent>) {
         self.leave_machine();
         self.has_ended = true;
-        self.pump = None;
+        self.places.end();
         self.bulk.abort();
         // Events that nobody takes would hold up the connection's own goodbye.
         let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
@@ -267,8 +272,7 @@ impl Live {
                 Ok(sdp) => {
                     let to = self.start.asker.peer.clone();
                     self.out(FromSession::Answer { to, sdp }).await;
-                    self.show_video();
-                    Ok(())
+                    self.show_video()
                 }
                 Err(error) => {
                     let (to, reason) = (self.start.asker.peer.clone(), error.to_string());
@@ -283,6 +287,7 @@ impl Live {
                 }
                 Ok(())
             }
+            ToSession::Choose(choice) => self.watch(&choice),
             ToSession::Candidate(candidate) => {
                 if let Err(error) = self.peer.add_candidate(candidate).await {
                     tracing::debug!(peer = %self.start.asker.peer, %error, "a candidate");
@@ -331,11 +336,7 @@ impl Live {
                 }
             }
             PeerEvent::LegacyClosed => return Err(End::Left("it closed its channel".into())),
-            PeerEvent::KeyframeRequested => {
-                if let Some(pump) = &self.pump {
-                    pump.request_keyframe();
-                }
-            }
+            PeerEvent::KeyframeRequested(place) => self.places.request_keyframe(place),
         }
         Ok(())
     }
@@ -351,7 +352,7 @@ impl Live {
                     self.was_connected = true;
                     self.out(FromSession::Connected(peer.clone())).await;
                 }
-                self.show_video();
+                self.show_video()?;
             }
             PeerState::Disconnected { .. } | PeerState::Failed { .. } => {
                 // It may be mended, but who cannot be heard does not drive.
@@ -365,38 +366,50 @@ impl Live {
         Ok(())
     }
 
-    /// Starts the picture once the peer has agreed to one and can be reached.
-    fn show_video(&mut self) {
-        let running = self.pump.as_ref().is_some_and(|pump| !pump.is_over());
-        if !running
-            && let Some(fanout) = &self.start.shared.fanout
-            && let Some(track) =
-                self.peer.video().filter(halyard_client::peer::VideoTrack::is_ready)
-        {
-            self.pump = Some(Pump::start(fanout, track));
+    /// Starts the pictures once the peer has agreed to some and can be reached, and says so.
+    fn show_video(&mut self) -> Result<(), End> {
+        match self.places.show(&self.peer) {
+            Some(shown) if self.greeted => self.say(Message::Watch(shown)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The peer chooses its pictures, and hears what it is shown.
+    fn watch(&mut self, choice: &Watch) -> Result<(), End> {
+        if let Err(unknown) = self.places.choose(choice, Instant::now()) {
+            self.complain("unknown_track", unknown.to_string())?;
+            return self.say(Message::Watch(self.places.watch()));
+        }
+        let shown = self.places.show(&self.peer);
+        if !self.greeted {
+            return Ok(());
+        }
+        // What changes nothing is answered too; what waits is answered when it is followed.
+        match shown.or_else(|| self.places.due().is_none().then(|| self.places.watch())) {
+            Some(shown) => self.say(Message::Watch(shown)),
+            None => Ok(()),
         }
     }
 
     fn greet(&mut self) -> Result<(), End> {
         let shared = &self.start.shared;
-        let video = shared.fanout.as_ref().map(crate::media::Fanout::info);
         let hello = hello::hello(
             &self.start.own_id,
             self.start.asker.access,
             shared.machine.facts(),
-            video,
+            shared.tracks.infos(),
             self.transfers.info(),
             shared.jobs.is_some(),
         );
         self.say(Message::Hello(Box::new(hello)))?;
         self.greeted = true;
-        self.show_video();
+        self.places.show(&self.peer);
+        self.say(Message::Watch(self.places.watch()))?;
         let standing = self.standing.borrow_and_update().clone();
         self.say(self.lease(&standing))?;
         self.say(estop(&standing))?;
-        let trouble = self.start.shared.fanout.as_ref().and_then(crate::media::Fanout::trouble);
-        let lost = trouble.and_then(|reason| crate::media::SourceEvent::Lost { reason }.notice());
-        lost.map_or(Ok(()), |notice| self.say(Message::Notice(notice)))
+        let troubles = self.start.shared.tracks.troubles();
+        troubles.into_iter().try_for_each(|notice| self.say(Message::Notice(notice)))
     }
 
     fn lease(&self, standing: &Standing) -> Message {
@@ -469,6 +482,7 @@ impl Live {
                     return self.say(self.lease(&standing));
                 }
             }
+            Message::Watch(choice) => return self.watch(&choice),
             Message::Command(command) => return self.command(command).await,
             message @ (Message::JobSubmit(_)
             | Message::JobList(_)
@@ -526,8 +540,7 @@ impl Live {
             return Ok(());
         }
         self.complained.insert(code, now);
-        let severity = Severity::Warning;
-        self.say(Message::Notice(Notice { severity, code: code.to_owned(), message }))
+        self.say(Message::Notice(Notice::new(Severity::Warning, code, message)))
     }
 
     async fn out(&self, said: FromSession) {

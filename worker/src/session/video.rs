@@ -1,19 +1,134 @@
-//! The picture on its way to one viewer.
+//! Pictures on their way to one viewer.
+//!
+//! A viewer has as many places for pictures as its offer had sections for video. Which picture is in
+//! which place is its own choice; another one begins on its next key frame, without a new offer. What
+//! nobody has in any place is not encoded.
 
-use halyard_client::peer::{AccessUnit, NotSent, VideoTrack};
+use std::time::{Duration, Instant};
+
+use halyard_client::peer::{AccessUnit, MAX_PLACES, NotSent, Peer, VideoTrack};
+use halyard_protocol::channel::Watch;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::media::{EncodedFrame, Fanout};
+use crate::media::{EncodedFrame, Fanout, Tracks, UnknownTrack};
 
-/// Sends the picture to one viewer until dropped.
-pub(super) struct Pump {
+/// A viewer's choice is followed at once, and another one no sooner than this: each costs a key frame
+/// that all who watch the same picture pay for.
+const CHOICE_SPACING: Duration = Duration::from_millis(250);
+
+/// What one viewer is shown.
+pub(super) struct Places {
+    tracks: Tracks,
+    /// Which picture belongs into each place, as a number in `tracks`.
+    wanted: Vec<Option<usize>>,
+    shown: Vec<Option<Shown>>,
+    /// A choice that waits for its time.
+    waiting: Option<Vec<Option<usize>>>,
+    chosen: Option<Instant>,
+}
+
+/// A picture in its place.
+struct Shown {
+    track: usize,
+    pump: Pump,
+}
+
+impl Places {
+    /// The first picture in the first place.
+    pub(super) fn new(tracks: Tracks) -> Self {
+        let wanted = tracks.first().map(|_| Some(0)).into_iter().collect();
+        Self { tracks, wanted, shown: Vec::new(), waiting: None, chosen: None }
+    }
+
+    /// The viewer wants these. Names of pictures that there are not change nothing; places that it
+    /// does not have are ignored. A choice that comes too early after another waits until
+    /// [`due`](Self::due), and of several that wait the last one counts.
+    pub(super) fn choose(&mut self, choice: &Watch, now: Instant) -> Result<(), UnknownTrack> {
+        let numbered = choice.tracks.iter().take(MAX_PLACES).map(|name| {
+            let Some(name) = name else { return Ok(None) };
+            self.tracks.find(name).map(|(number, _)| Some(number))
+        });
+        self.waiting = Some(numbered.collect::<Result<_, _>>()?);
+        self.follow(now);
+        Ok(())
+    }
+
+    /// When to [follow](Self::follow) a choice that waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.waiting.as_ref()?;
+        Some(self.chosen.map_or_else(Instant::now, |chosen| chosen + CHOICE_SPACING))
+    }
+
+    /// Follows the choice that waits, if it is time. Then [`show`](Self::show) shows it.
+    pub(super) fn follow(&mut self, now: Instant) {
+        if self.due().is_some_and(|due| due <= now)
+            && let Some(choice) = self.waiting.take()
+        {
+            self.chosen = Some(now);
+            self.wanted = choice;
+        }
+    }
+
+    /// Shows what is wanted in every place that the viewer agreed to and that can be reached, and
+    /// says what is shown, where that has changed.
+    pub(super) fn show(&mut self, peer: &Peer) -> Option<Watch> {
+        let before = self.watch();
+        let places = peer.videos();
+        self.shown.resize_with(places.len(), || None);
+        for (index, (shown, place)) in self.shown.iter_mut().zip(places).enumerate() {
+            let wanted = self.wanted.get(index).copied().flatten();
+            let runs = |shown: &Shown| Some(shown.track) == wanted && !shown.pump.is_over();
+            if shown.as_ref().is_some_and(runs) {
+                continue;
+            }
+            let next = wanted.and_then(|number| self.tracks.iter().nth(number).zip(Some(number)));
+            *shown = match next {
+                Some((track, number)) if place.is_ready() => {
+                    let pump = Pump::start(track.fanout(), place.begin());
+                    Some(Shown { track: number, pump })
+                }
+                _ => None,
+            };
+        }
+        let now = self.watch();
+        (now != before).then_some(now)
+    }
+
+    /// What is shown.
+    pub(super) fn watch(&self) -> Watch {
+        let name = |shown: &Option<Shown>| {
+            let number = shown.as_ref()?.track;
+            self.tracks.iter().nth(number).map(|track| track.name().to_owned())
+        };
+        let mut tracks: Vec<_> = self.shown.iter().map(name).collect();
+        while tracks.last() == Some(&None) {
+            tracks.pop();
+        }
+        Watch { tracks }
+    }
+
+    /// The viewer lost the picture in this place.
+    pub(super) fn request_keyframe(&self, place: usize) {
+        if let Some(Some(shown)) = self.shown.get(place) {
+            shown.pump.request_keyframe();
+        }
+    }
+
+    /// Nothing is shown any more.
+    pub(super) fn end(&mut self) {
+        self.shown.clear();
+    }
+}
+
+/// Sends one picture to one viewer until dropped.
+struct Pump {
     keyframes: mpsc::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Pump {
     /// Subscribes, and sends from the next key frame on.
-    pub(super) fn start(fanout: &Fanout, track: VideoTrack) -> Self {
+    fn start(fanout: &Fanout, track: VideoTrack) -> Self {
         let mut subscription = fanout.subscribe();
         // One request that waits stands for any number of them.
         let (keyframes, mut wanted) = mpsc::channel(1);
@@ -45,13 +160,12 @@ impl Pump {
         Self { keyframes, task }
     }
 
-    /// The viewer lost the picture.
-    pub(super) fn request_keyframe(&self) {
+    fn request_keyframe(&self) {
         let _ = self.keyframes.try_send(());
     }
 
     /// The picture has ended.
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.task.is_finished()
     }
 }

@@ -9,6 +9,7 @@
 #![expect(clippy::float_cmp, reason = "standing still is exactly 0")]
 
 mod access;
+mod cameras;
 #[path = "../../../server/tests/backends/support/coturn.rs"]
 mod coturn;
 mod direct;

@@ -98,7 +98,7 @@ async fn twenty_viewers_see_one_encode_and_nobody_disturbs_the_first() {
         }
     }
 
-    let fanout = world.shared.fanout.as_ref().expect("a picture");
+    let fanout = world.shared.tracks.first().expect("a picture").fanout();
     let stats = fanout.stats();
     assert_eq!(stats.viewers, 20);
     assert!(

@@ -14,8 +14,8 @@ use rtc::{
     },
 };
 use webrtc::{
-    media_stream::track_local::static_rtp::TrackLocalStaticRTP, peer_connection::PeerConnection,
-    rtp_transceiver::RTCRtpTransceiverDirection,
+    media_stream::track_local::static_rtp::TrackLocalStaticRTP,
+    rtp_transceiver::{RTCRtpTransceiverDirection, RtpTransceiver},
 };
 
 /// Asks the viewer to show every picture at once instead of smoothing their arrival.
@@ -70,40 +70,31 @@ fn h264(profile: &str) -> RTCRtpCodec {
     }
 }
 
-/// A track with a source number of its own.
-pub(super) fn track(ssrc: u32) -> Arc<TrackLocalStaticRTP> {
+/// A track with a source number of its own. Each place is a media stream of its own, so that a viewer
+/// plays none of them in step with another.
+pub(super) fn track(ssrc: u32, place: usize) -> Arc<TrackLocalStaticRTP> {
     let encoding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
         codec: h264(PROFILES[0].0),
         ..Default::default()
     };
     Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
-        "halyard".to_owned(),
-        "video".to_owned(),
+        format!("halyard-{place}"),
+        format!("video-{place}"),
         "video".to_owned(),
         RtpCodecKind::Video,
         vec![encoding],
     )))
 }
 
-/// What the viewer agreed to, if to anything.
-pub(in super::super) async fn agreed(connection: &dyn PeerConnection) -> Option<Agreed> {
-    for transceiver in connection.get_transceivers().await {
-        let sends = matches!(
-            transceiver.current_direction().await,
-            Ok(RTCRtpTransceiverDirection::Sendonly | RTCRtpTransceiverDirection::Sendrecv)
-        );
-        if !sends {
-            continue;
-        }
-        if let Ok(Some(sender)) = transceiver.sender().await
-            && let Ok(parameters) = sender.get_parameters().await
-            && let Some(agreed) = choose(&parameters.rtp_parameters)
-        {
-            return Some(agreed);
-        }
-    }
-    None
+/// What the viewer agreed to for one picture, if to anything.
+pub(in super::super) async fn agreed(transceiver: &dyn RtpTransceiver) -> Option<Agreed> {
+    let sends = matches!(
+        transceiver.current_direction().await,
+        Ok(RTCRtpTransceiverDirection::Sendonly | RTCRtpTransceiverDirection::Sendrecv)
+    );
+    let sender = transceiver.sender().await.ok().flatten().filter(|_| sends)?;
+    choose(&sender.get_parameters().await.ok()?.rtp_parameters)
 }
 
 /// Picks among what both ends know. The order is the other end's, so the first may be anything.

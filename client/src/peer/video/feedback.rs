@@ -46,13 +46,16 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyframeRequests {
 
     fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(reports) = &packet.message.packet
-            && reports.iter().any(|report| {
-                let report = report.as_any();
-                report.is::<PictureLossIndication>() || report.is::<FullIntraRequest>()
-            })
             && let Some(shared) = self.shared.upgrade()
         {
-            shared.ask_for_keyframe();
+            for report in reports {
+                let report = report.as_any();
+                if let Some(lost) = report.downcast_ref::<PictureLossIndication>() {
+                    lost_in(&shared, lost.media_ssrc);
+                } else if let Some(asked) = report.downcast_ref::<FullIntraRequest>() {
+                    asked.fir.iter().for_each(|entry| lost_in(&shared, entry.ssrc));
+                }
+            }
         }
         self.reads.push_back(packet);
         Ok(())
@@ -77,4 +80,11 @@ impl Interceptor for KeyframeRequests {
     fn unbind_local_stream(&mut self, _: &StreamInfo) {}
     fn bind_remote_stream(&mut self, _: &StreamInfo) {}
     fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}
+
+/// The picture with this source number is lost to the viewer.
+fn lost_in(shared: &Shared, ssrc: u32) {
+    if let Some(place) = shared.place_of(ssrc) {
+        shared.ask_for_keyframe(place);
+    }
 }

@@ -4,6 +4,8 @@
 //! makes the stream is started again or its packets were dropped here on purpose. Losses and changes of order
 //! on the way to us stay visible, because the viewer's decoder has to know.
 
+use std::time::Duration;
+
 /// A jump of the numbers beyond this is a new stream, not a loss.
 const MAX_JUMP: i16 = 1000;
 
@@ -19,6 +21,8 @@ pub(super) struct Renumber {
     /// The highest number and the latest time that went out.
     sequence: u16,
     timestamp: u32,
+    /// How much later than the last one the next stream begins, if that is known.
+    pause: u32,
     source: Option<Source>,
 }
 
@@ -35,7 +39,7 @@ struct Source {
 impl Renumber {
     /// Starts before this number and time.
     pub(super) fn new(sequence: u16, timestamp: u32) -> Self {
-        Self { sequence, timestamp, source: None }
+        Self { sequence, timestamp, pause: 0, source: None }
     }
 
     /// The next number: for packets that are made here.
@@ -78,16 +82,20 @@ impl Renumber {
         (ours, time)
     }
 
-    /// Packets up to and including this were dropped here: the next one follows the last that went
-    /// out, so that nobody asks for them again.
-    pub(super) fn skip(&mut self) {
+    /// The next one begins anew, this long after the last that went out: another stream, or the same
+    /// after some of it was dropped here. It takes the next number, so that nobody asks for what was
+    /// dropped, and its time goes on as the viewer's clock did.
+    pub(super) fn begin(&mut self, after: Duration) {
         self.source = None;
+        // Wraps as times do.
+        self.pause = (after.as_micros() * 9 / 100) as u32;
     }
 
     /// A new stream goes on right after the last one.
-    fn follow(&self, sequence: u16, timestamp: u32) -> Source {
+    fn follow(&mut self, sequence: u16, timestamp: u32) -> Source {
         let first = self.sequence.wrapping_add(1);
-        let time = self.timestamp.wrapping_add(ONE_PICTURE);
+        let pause = std::mem::take(&mut self.pause).max(ONE_PICTURE);
+        let time = self.timestamp.wrapping_add(pause);
         Source {
             sequence,
             timestamp,
@@ -141,8 +149,9 @@ mod tests {
     fn what_was_dropped_here_leaves_no_hole() {
         let mut renumber = Renumber::new(0, 0);
         assert_eq!(renumber.forward(1, 0).0, 1);
-        renumber.skip();
-        assert_eq!(renumber.forward(300, 90_000).0, 2);
+        renumber.begin(Duration::from_millis(500));
+        assert_eq!(renumber.forward(300, 90_000), (2, 3_000 + 45_000));
+        assert_eq!(renumber.forward(301, 93_000), (3, 3_000 + 48_000));
     }
 
     #[test]

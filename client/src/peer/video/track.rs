@@ -1,6 +1,9 @@
 //! Sending one viewer's picture.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use rtc::rtp::{Header, Packet};
@@ -26,10 +29,12 @@ const QUEUE: usize = 512;
 /// What a picture counts at least: eight of them fill the queue, a quarter of a second.
 const PICTURE_COUNTS: usize = QUEUE / 8;
 
-/// The picture on its way to one viewer. Clones are the same track. Nothing here ever waits.
+/// A picture on its way to one viewer. Clones are the same track. Nothing here ever waits.
 #[derive(Clone)]
 pub struct VideoTrack {
     inner: Arc<Inner>,
+    /// Whose turn it is to write, see [`begin`](Self::begin).
+    turn: u64,
 }
 
 struct Inner {
@@ -39,22 +44,24 @@ struct Inner {
     agreed: watch::Sender<Option<Agreed>>,
     shared: Weak<Shared>,
     gate: Mutex<Gate>,
+    place: usize,
 }
 
 /// Whether something is missing since the last key frame.
 #[derive(Debug, Default)]
 struct Gate {
+    turn: u64,
     needs_key: bool,
     /// The time of the key frame whose packets are let through.
     key_time: Option<u32>,
-    /// Something was dropped since the last one that went through.
-    is_after_drop: bool,
+    /// Something was dropped, or comes from elsewhere, since the last one that went through.
+    begins: bool,
 }
 
 struct Item {
     what: What,
-    /// The first after a drop: it must not leave a hole in the numbers.
-    is_after_drop: bool,
+    /// Of another stream, or the first after a drop: it must not leave a hole in the numbers.
+    begins: bool,
     _room: OwnedSemaphorePermit,
 }
 
@@ -65,22 +72,28 @@ enum What {
 
 impl VideoTrack {
     /// The track and what the library has to be given of it. A task on the peer's thread sends.
-    pub(in super::super) fn start(shared: &Arc<Shared>) -> (Self, Arc<TrackLocalStaticRTP>) {
+    pub(in super::super) fn start(
+        shared: &Arc<Shared>,
+        place: usize,
+    ) -> (Self, Arc<TrackLocalStaticRTP>) {
         let (queue, items) = mpsc::channel(QUEUE);
         let ssrc = rand::random_range(1..u32::MAX);
-        let track = codec::track(ssrc);
+        let track = codec::track(ssrc, place);
+        shared.places[place].ssrc.store(ssrc, Ordering::Release);
         let inner = Arc::new(Inner {
             queue,
             room: Arc::new(Semaphore::new(QUEUE)),
             agreed: watch::channel(None).0,
             shared: Arc::downgrade(shared),
             gate: Mutex::default(),
+            place,
         });
         let sending = Sending {
             track: Arc::clone(&track),
             agreed: inner.agreed.subscribe(),
             ssrc,
             numbers: Renumber::new(rand::random(), rand::random()),
+            last: Instant::now(),
         };
         let stop = shared.stop.clone();
         shared.spawn(async move {
@@ -90,7 +103,7 @@ impl VideoTrack {
                 () = sending.run(items) => {}
             }
         });
-        (Self { inner }, track)
+        (Self { inner, turn: 0 }, track)
     }
 
     /// Notes what the viewer agreed to. The first picture it sees has to be a key frame, so one is
@@ -98,10 +111,20 @@ impl VideoTrack {
     pub(in super::super) fn agree(&self, agreed: Option<Agreed>) {
         let before = self.inner.agreed.send_replace(agreed);
         let Some(shared) = self.inner.shared.upgrade() else { return };
-        shared.sends_video.store(agreed.is_some(), Ordering::Release);
+        shared.places[self.inner.place].is_agreed.store(agreed.is_some(), Ordering::Release);
         if before.is_none() && agreed.is_some() && shared.state.borrow().is_connected() {
-            shared.ask_for_keyframe();
+            shared.ask_for_keyframe(self.inner.place);
         }
+    }
+
+    /// The track for another picture, whose times have nothing to do with those before. Nothing is sent
+    /// before its first key frame, and to handles that there were before the track is closed.
+    #[must_use]
+    pub fn begin(&self) -> Self {
+        let mut gate = self.gate();
+        let turn = gate.turn + 1;
+        *gate = Gate { turn, needs_key: true, key_time: None, begins: true };
+        Self { inner: Arc::clone(&self.inner), turn }
     }
 
     /// Sends one encoded picture.
@@ -111,9 +134,7 @@ impl VideoTrack {
     pub fn write(&self, unit: &AccessUnit) -> Result<(), NotSent> {
         let packets = unit.data.len().div_ceil(MAX_PAYLOAD_BYTES).max(PICTURE_COUNTS);
         self.check_ready()?;
-        if !self.gate().lets_through(unit.is_key, unit.rtp_time) {
-            return Err(NotSent::Behind);
-        }
+        self.lets_through(unit.is_key, unit.rtp_time)?;
         self.enqueue(packets.min(QUEUE), What::Unit(unit.clone()))
     }
 
@@ -125,9 +146,7 @@ impl VideoTrack {
     pub fn forward(&self, packet: &RtpPacket) -> Result<(), NotSent> {
         self.check_ready()?;
         let is_key = starts_key_frame(&packet.payload);
-        if !self.gate().lets_through(is_key, packet.timestamp) {
-            return Err(NotSent::Behind);
-        }
+        self.lets_through(is_key, packet.timestamp)?;
         self.enqueue(1, What::Packet(packet.clone()))
     }
 
@@ -150,13 +169,23 @@ impl VideoTrack {
         }
     }
 
+    fn lets_through(&self, is_key: bool, time: u32) -> Result<(), NotSent> {
+        let mut gate = self.gate();
+        if gate.turn != self.turn {
+            return Err(NotSent::Closed);
+        }
+        if gate.lets_through(is_key, time) { Ok(()) } else { Err(NotSent::Behind) }
+    }
+
     fn enqueue(&self, packets: usize, what: What) -> Result<(), NotSent> {
         let room = Arc::clone(&self.inner.room).try_acquire_many_owned(packets as u32);
         let mut gate = self.gate();
+        if gate.turn != self.turn {
+            return Err(NotSent::Closed);
+        }
         let sent = match room {
             Ok(room) => {
-                let is_after_drop = gate.is_after_drop;
-                let item = Item { what, is_after_drop, _room: room };
+                let item = Item { what, begins: gate.begins, _room: room };
                 self.inner.queue.try_send(item).map_err(|error| match error {
                     TrySendError::Full(_) => NotSent::Behind,
                     TrySendError::Closed(_) => NotSent::Closed,
@@ -165,7 +194,7 @@ impl VideoTrack {
             Err(_) => Err(NotSent::Behind),
         };
         match sent {
-            Ok(()) => gate.is_after_drop = false,
+            Ok(()) => gate.begins = false,
             Err(NotSent::Behind) => gate.fell_behind(),
             Err(_) => {}
         }
@@ -178,7 +207,7 @@ impl VideoTrack {
 
     fn ask_for_keyframe(&self) {
         if let Some(shared) = self.inner.shared.upgrade() {
-            shared.ask_for_keyframe();
+            shared.ask_for_keyframe(self.inner.place);
         }
     }
 
@@ -201,7 +230,7 @@ impl Gate {
 
     fn fell_behind(&mut self) {
         self.needs_key = true;
-        self.is_after_drop = true;
+        self.begins = true;
     }
 }
 
@@ -211,20 +240,22 @@ struct Sending {
     agreed: watch::Receiver<Option<Agreed>>,
     ssrc: u32,
     numbers: Renumber,
+    /// When something was sent last.
+    last: Instant,
 }
 
 impl Sending {
     async fn run(mut self, mut items: mpsc::Receiver<Item>) {
         while let Some(item) = items.recv().await {
             let Some(agreed) = *self.agreed.borrow() else { continue };
+            let now = Instant::now();
+            if item.begins {
+                self.numbers.begin(now.saturating_duration_since(self.last));
+            }
+            self.last = now;
             match &item.what {
                 What::Unit(unit) => self.send_unit(agreed, unit).await,
-                What::Packet(packet) => {
-                    if item.is_after_drop {
-                        self.numbers.skip();
-                    }
-                    self.send_packet(agreed, packet).await;
-                }
+                What::Packet(packet) => self.send_packet(agreed, packet).await,
             }
         }
     }

@@ -108,8 +108,9 @@ pub enum NotSent {
     /// [`KeyframeRequested`]: super::super::PeerEvent::KeyframeRequested
     #[error("the connection does not keep up, pictures are dropped until the next key frame")]
     Behind,
-    /// The connection is gone.
-    #[error("the connection is closed")]
+    /// The connection is gone, or the track was [begun](super::VideoTrack::begin) anew for another
+    /// picture.
+    #[error("the connection is closed, or shows another picture")]
     Closed,
 }
 

@@ -218,10 +218,10 @@ async fn what_happens_to_the_source_is_told_and_remembered() {
     seen.sink().event(lost.clone());
     assert_eq!(fanout.trouble().as_deref(), Some("unplugged"));
     assert_eq!(events.recv().await.unwrap(), lost);
-    assert_eq!(lost.notice().unwrap().code, "source_lost");
+    assert_eq!(lost.notice("rear").unwrap().code, "source_lost");
     seen.sink().event(SourceEvent::Back);
     assert_eq!((fanout.trouble(), events.recv().await.unwrap()), (None, SourceEvent::Back));
-    assert_eq!(SourceEvent::Back.notice().unwrap().code, "source_back");
+    assert_eq!(SourceEvent::Back.notice("rear").unwrap().code, "source_back");
 }
 
 proptest! {
