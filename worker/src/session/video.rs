@@ -56,12 +56,12 @@ impl Places {
     /// When to [follow](Self::follow) a choice that waits.
     pub(super) fn due(&self) -> Option<Instant> {
         self.waiting.as_ref()?;
-        Some(self.chosen.map_or_else(Instant::now, |chosen| chosen + CHOICE_SPACING))
+        self.chosen.map(|chosen| chosen + CHOICE_SPACING)
     }
 
     /// Follows the choice that waits, if it is time. Then [`show`](Self::show) shows it.
     pub(super) fn follow(&mut self, now: Instant) {
-        if self.due().is_some_and(|due| due <= now)
+        if self.due().is_none_or(|due| due <= now)
             && let Some(choice) = self.waiting.take()
         {
             self.chosen = Some(now);
