@@ -13,6 +13,7 @@
 //!   [`driver`] speaks to a machine.
 //! * [`jobs`] runs what its owner lets others run, for example trainings; [`bridge`] speaks ZMQ with
 //!   a trainer.
+//! * [`host`] is the computer it runs on: what it is, how busy it is, what the room may know of it.
 //! * [`media`] makes pictures, encodes them once and fans them out.
 //! * [`run`] is a worker of somebody else's broker, made of the parts that [`wiring`] builds.
 //! * [`standalone`] (feature `standalone`) carries a broker along; [`direct`] answers peers over
@@ -29,6 +30,7 @@ pub mod direct;
 pub mod drive;
 pub mod driver;
 pub mod exit;
+pub mod host;
 pub mod jobs;
 pub mod logging;
 pub mod machine;

@@ -38,6 +38,7 @@ pub async fn run(
             metadata: parts.metadata(),
         },
         shared: parts.shared(),
+        presence: parts.presence(),
         max_sessions: settings.max_sessions,
         direct: None,
         rights_lease: settings.rights_lease,

@@ -99,6 +99,7 @@ pub async fn run(
             metadata: parts.metadata(),
         },
         shared: parts.shared(),
+        presence: parts.presence(),
         max_sessions: settings.max_sessions,
         direct: Some(DirectDoor { asks: asked, shut }),
         rights_lease: settings.rights_lease,

@@ -7,12 +7,15 @@ use halyard_client::{
     peer::PeerThreads,
 };
 use halyard_protocol::signal::Metadata;
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::{CameraSettings, DriverSpec, Settings},
     driver::{Driver, none::NoDriver, sim::SimDriver},
-    jobs::{self, Jobs, JobsError},
+    host::{Announcer, Host},
+    jobs::{self, Jobs, JobsError, JobsHandle},
     machine::Machine,
     media::{
         Fanout, SourceError, SourceSpec, Track, Tracks,
@@ -38,6 +41,9 @@ pub enum StartError {
         /// Why.
         source: SourceError,
     },
+    /// The system gives no thread to look at the computer.
+    #[error("cannot start the thread that looks at the computer: {0}")]
+    Host(io::Error),
     /// The system gives no threads for connections.
     #[error("cannot start the threads for connections: {0}")]
     Threads(io::Error),
@@ -49,6 +55,10 @@ pub struct Parts {
     machine: Machine,
     world: Option<Sim>,
     jobs: Option<Jobs>,
+    host: Host,
+    metadata: Metadata,
+    presence: watch::Receiver<Metadata>,
+    _announcer: AbortOnDropHandle<()>,
 }
 
 impl Parts {
@@ -79,8 +89,35 @@ impl Parts {
         let machine = Machine::start(driver);
         let jobs = start_jobs(settings)?;
         let handle = jobs.as_ref().map(Jobs::handle);
-        let shared = Shared { machine: machine.handle(), tracks, files, jobs: handle, threads };
-        Ok(Self { shared: Arc::new(shared), machine, world, jobs })
+        let host = Host::start().map_err(StartError::Host)?;
+        let announcer = Announcer {
+            host: host.handle(),
+            jobs: handle.as_ref().map(JobsHandle::load),
+            standing: machine.handle().standing(),
+            maintenance: settings.maintenance,
+        };
+        let shared = Shared {
+            machine: machine.handle(),
+            tracks,
+            files,
+            jobs: handle,
+            host: host.handle(),
+            threads,
+        };
+        let told = announcer.properties();
+        let metadata = metadata(&shared, told.clone());
+        let (tell, presence) = watch::channel(metadata.clone());
+        let announcer = AbortOnDropHandle::new(tokio::spawn(announcer.run(told, tell)));
+        Ok(Self {
+            shared: Arc::new(shared),
+            machine,
+            world,
+            jobs,
+            host,
+            metadata,
+            presence,
+            _announcer: announcer,
+        })
     }
 
     /// What sessions share.
@@ -88,26 +125,14 @@ impl Parts {
         self.shared.clone()
     }
 
-    /// What others may find this worker by.
+    /// What others may find this worker by, at the door.
     pub fn metadata(&self) -> Metadata {
-        let tracks: Vec<_> = self.shared.tracks.iter().map(Track::name).collect();
-        let properties = json!({
-            "agent": AGENT,
-            "driver": self.shared.machine.facts().driver,
-            "video": tracks.first(),
-            "tracks": tracks,
-            "files": self.shared.files.is_some(),
-            "status": "available",
-        });
-        let properties = match properties {
-            serde_json::Value::Object(properties) => Some(properties),
-            _ => None,
-        };
-        Metadata {
-            tags: Some(vec!["halyard-worker".to_owned()]),
-            properties,
-            ..Metadata::default()
-        }
+        self.metadata.clone()
+    }
+
+    /// What of it changes later.
+    pub fn presence(&self) -> watch::Receiver<Metadata> {
+        self.presence.clone()
     }
 
     /// Stops everything: what could move something first.
@@ -120,9 +145,25 @@ impl Parts {
         if let Some(world) = self.world {
             world.stop().await;
         }
+        self.host.stop().await;
         self.shared.threads.clone().shutdown().await;
     }
 }
+
+/// What others may find this worker by: what it offers, and what its computer is and does.
+fn metadata(shared: &Shared, computer: Map<String, Value>) -> Metadata {
+    let tracks: Vec<_> = shared.tracks.iter().map(Track::name).collect();
+    let mut properties = computer;
+    properties.insert("agent".to_owned(), json!(AGENT));
+    properties.insert("driver".to_owned(), json!(shared.machine.facts().driver));
+    properties.insert("video".to_owned(), json!(tracks.first()));
+    properties.insert("tracks".to_owned(), json!(tracks));
+    properties.insert("files".to_owned(), json!(shared.files.is_some()));
+    Metadata {
+        tags: Some(vec!["halyard-worker".to_owned()]),
+        properties: Some(properties),
+        ..Metadata::default()
+    }
 
 /// Every picture that is to be had, the one of `--video` first.
 fn cameras(settings: &Settings) -> Vec<CameraSettings> {
@@ -167,6 +208,7 @@ fn start_jobs(settings: &Settings) -> Result<Option<Jobs>, JobsError> {
         files: files.clone(),
         program,
         environment: std::env::vars().collect(),
+        maintenance: settings.maintenance,
     })?;
     Ok(Some(jobs))
 }

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use halyard_protocol::ids::PeerId;
 use url::Url;
+
+use crate::session::Condition;
 
 /// Join a machine's room: see who is here, move files, send commands, follow its state.
 #[derive(Debug, Parser)]
@@ -48,6 +51,13 @@ pub(super) struct Global {
     /// How long to wait for a worker to come into the room, for example 20s
     #[arg(long, global = true, value_name = "TIME", value_parser = duration, help_heading = "Where")]
     pub(super) wait: Option<Duration>,
+    /// Only a worker that says so of itself, for example 'gpu_memory_mb>=8000' or status=available;
+    /// several must all hold
+    #[arg(long = "where", global = true, value_name = "CONDITION", help_heading = "Where")]
+    pub(super) conditions: Vec<Condition>,
+    /// This worker, by its name in the room
+    #[arg(long, global = true, value_name = "PEER", help_heading = "Where")]
+    pub(super) worker: Option<PeerId>,
     /// Connect over the server's TURN relays alone, never directly
     #[arg(long, global = true, help_heading = "Where")]
     pub(super) relay_only: bool,

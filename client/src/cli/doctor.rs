@@ -193,7 +193,7 @@ async fn connect(
 async fn connection(report: &mut Report, session: &Session) -> Result<(), CliError> {
     let started = Instant::now();
     let ready = session.ready().await;
-    if let Err(error @ SessionError::NoWorker { .. }) = ready {
+    if let Err(error @ (SessionError::NoWorker { .. } | SessionError::NoneFits { .. })) = ready {
         return report.bad("worker", error.into(), "start halyard-worker for this room");
     }
     let peers = session.peers();

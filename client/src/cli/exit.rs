@@ -155,6 +155,7 @@ impl From<SessionError> for CliError {
             error if error.is_refusal() => Exit::Refused,
             SessionError::SignIn(_) => Exit::Unreachable,
             SessionError::NoWorker { .. }
+            | SessionError::NoneFits { .. }
             | SessionError::NoConnection { .. }
             | SessionError::Closed => Exit::NoPeer,
         };

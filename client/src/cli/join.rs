@@ -6,6 +6,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     args::Join,
+    computer,
     exit::CliError,
     output::{Output, STRONG, columns, printable},
     session::Context,
@@ -56,10 +57,16 @@ fn show(output: Output, room: &str, session: &Session, hello: &Hello) -> Result<
         ends.unwrap_or_default(),
         session.me()
     ))?;
-    let mut rows = vec![["WHO", "ROLE", "ACCESS"].map(str::to_owned)];
-    rows.extend(
-        peers.iter().map(|p| [p.peer_id.to_string(), p.role.to_string(), p.access.to_string()]),
-    );
+    let mut rows = vec![["WHO", "ROLE", "ACCESS", "ABOUT"].map(str::to_owned)];
+    rows.extend(peers.iter().map(|peer| {
+        let about = peer.metadata.properties.as_ref().map(computer::about);
+        [
+            peer.peer_id.to_string(),
+            peer.role.to_string(),
+            peer.access.to_string(),
+            about.unwrap_or_default(),
+        ]
+    }));
     table(output, &rows)?;
     output.line(format!("{STRONG}The worker{STRONG:#} {} offers", printable(&hello.agent)))?;
     let mut offers = Vec::new();

@@ -7,6 +7,7 @@
 
 mod args;
 mod command;
+mod computer;
 mod doctor;
 mod drive;
 pub mod exit;

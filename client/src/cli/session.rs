@@ -43,6 +43,7 @@ impl Context<'_> {
     pub(super) fn options(&self, link: &JoinLink) -> Result<SessionOptions, CliError> {
         let mut options =
             SessionOptions { relay_only: self.settings.relay_only, ..SessionOptions::default() };
+        options.choice = self.settings.choice.clone();
         if let Some(wait) = self.settings.wait {
             options.worker_wait = wait;
         }

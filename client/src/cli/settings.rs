@@ -14,6 +14,7 @@ use super::{
     args::{Global, server_address},
     exit::CliError,
 };
+use crate::session::Choice;
 
 /// A file with settings or a secret is a few lines; more is some other file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -28,6 +29,8 @@ pub(super) struct Settings {
     /// From variables or the file: for a link that carries none.
     pub(super) token: Option<Token>,
     pub(super) wait: Option<Duration>,
+    /// Which of the room's workers is meant.
+    pub(super) choice: Choice,
     pub(super) relay_only: bool,
     /// Where identities are kept; `None` without a home.
     pub(super) state_dir: Option<PathBuf>,
@@ -103,6 +106,11 @@ impl Settings {
             typed_token: flags.token.as_deref().map(Token::new),
             token: token(environment, file)?,
             wait: flags.wait,
+            choice: Choice {
+                worker: flags.worker.clone(),
+                conditions: flags.conditions.clone(),
+                least_busy: false,
+            },
             relay_only: flags.relay_only,
             state_dir: state_home.map(|home| home.join("halyard")),
         })

@@ -7,6 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     args::Telemetry,
+    computer,
     exit::{CliError, Exit},
     output::printable,
     session::Context,
@@ -63,6 +64,9 @@ async fn follow(
         if context.output.is_json() {
             context.output.raw(&report.json)?;
         } else {
+            if let Some(host) = report.value.get("host") {
+                context.output.line(computer::load(host))?;
+            }
             if last.is_some_and(|last| last.elapsed() < FOR_PEOPLE) {
                 continue;
             }
@@ -77,7 +81,12 @@ async fn follow(
 /// The state on one line, in the order of names, numbers with three digits.
 fn line(report: &Value) -> String {
     let mut parts = Vec::new();
-    collect("", report, &mut parts);
+    for (name, value) in report.as_object().into_iter().flatten() {
+        // Has a line of its own.
+        if name != "host" {
+            collect(name, value, &mut parts);
+        }
+    }
     parts.join("  ")
 }
 
@@ -85,8 +94,7 @@ fn collect(name: &str, value: &Value, parts: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (field, value) in fields {
-                let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
-                collect(&name, value, parts);
+                collect(&format!("{name}.{field}"), value, parts);
             }
         }
         Value::Number(number) => match number.as_f64() {
@@ -107,6 +115,7 @@ mod tests {
     fn a_report_fits_on_one_line() {
         let report = serde_json::json!({
             "pose": {"x": 1.0, "heading": -0.5}, "seq": 7, "driver": null, "estop": false,
+            "host": {"cpu": 0.5},
         });
         assert_eq!(
             line(&report),

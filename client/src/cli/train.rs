@@ -53,7 +53,8 @@ pub(super) async fn run(context: &Context<'_>, mut args: Train) -> Result<(), Cl
         }
         None => None,
     };
-    let options = context.options(&link)?;
+    let mut options = context.options(&link)?;
+    options.choice.least_busy = true;
     context
         .in_session(link, options, async |session| {
             for (path, name) in package.iter().flat_map(|package| &package.files) {

@@ -104,7 +104,7 @@ impl Actor {
             signaling,
             signals,
             shared,
-            room: Room::new(options.worker.clone()),
+            room: Room::new(options.choice.clone()),
             options,
             me: registered.peer_id.clone(),
             room_id: registered.room_id.clone(),
@@ -243,9 +243,9 @@ impl Actor {
                 self.worker_changed(change).await
             }
             ServerMessage::MetadataUpdated { peer_id, metadata } => {
-                self.room.described(&peer_id, metadata);
+                let change = self.room.described(&peer_id, metadata);
                 self.roster_changed();
-                Ok(())
+                self.worker_changed(change).await
             }
             ServerMessage::IceServers { ice_servers, .. } => {
                 // For ICE restarts of this connection, and for the next one.
@@ -418,6 +418,9 @@ impl Actor {
             }
             connection.newest = Some(seq);
         }
+        if let Some(host) = report.value.get("host") {
+            self.shared.host.send_replace(Some(host.clone()));
+        }
         self.shared.telemetry.send_replace(Some(report.clone()));
         self.shared.tell(SessionEvent::Telemetry(report));
     }
@@ -517,16 +520,17 @@ impl Actor {
         if let Some(reason) = &self.signal_lost {
             return SignalError::Lost { reason: reason.clone() }.into();
         }
-        match (why, self.room.worker()) {
-            (GiveUp::NoConnection, Some(worker)) => SessionError::NoConnection {
+        if let (GiveUp::NoConnection, Some(worker)) = (why, self.room.worker()) {
+            return SessionError::NoConnection {
                 worker: worker.clone(),
                 waited: self.options.connection_wait,
                 last: self.last.clone(),
-            },
-            _ => SessionError::NoWorker {
-                room: self.room_id.clone(),
-                waited: self.options.worker_wait,
-            },
+            };
+        }
+        let (room, waited) = (self.room_id.clone(), self.options.worker_wait);
+        match self.room.unmet() {
+            Some(why) => SessionError::NoneFits { room, waited, why },
+            None => SessionError::NoWorker { room, waited },
         }
     }
 

@@ -31,6 +31,16 @@ pub enum SessionError {
         /// How long.
         waited: Duration,
     },
+    /// None of the workers in the room is what was asked for. Ask for less, or wait longer.
+    #[error("no worker in room {room} fits (waited {} s): {why}", .waited.as_secs())]
+    NoneFits {
+        /// Which room.
+        room: RoomId,
+        /// How long.
+        waited: Duration,
+        /// What is wanted, and what the workers that are here have instead.
+        why: String,
+    },
     /// A worker is there, but no peer connection to it comes about.
     #[error(
         "no connection to the worker {worker} within {} s ({last}); a firewall may drop UDP, try `halyard doctor LINK`",
@@ -77,6 +87,7 @@ impl SessionError {
             Self::SignIn(error) => error.code().to_owned(),
             Self::Signal(error) => error.code(),
             Self::NoWorker { .. } => "NO_WORKER".into(),
+            Self::NoneFits { .. } => "NONE_FITS".into(),
             Self::NoConnection { .. } => "NO_CONNECTION".into(),
             Self::Closed => "CLOSED".into(),
         }

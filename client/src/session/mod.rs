@@ -5,13 +5,14 @@
 //! worker that left and came back is connected to again, and files go on from where they were. The
 //! signaling socket may come and go without disturbing any of it.
 //!
-//! * [`SessionOptions`] are the wishes, [`SessionEvent`] is what happens.
+//! * [`SessionOptions`] are the wishes, [`Choice`] which worker is meant, [`SessionEvent`] is what happens.
 //! * [`Session::command`], [`Session::drive`] and [`Session::telemetry`] are the worker's machine;
 //!   [`Session::send_file`], [`Session::get_file`] and
 //!   [`Session::list`] are its files; [`Session::submit_jobs`] and [`Session::job_events`] its jobs.
 //! * [`SessionError`] says why there is no session, or no longer.
 
 mod actor;
+mod choice;
 mod command;
 mod drive;
 mod error;
@@ -32,12 +33,14 @@ use halyard_protocol::{
     link::JoinLink,
     signal::PeerInfo,
 };
+use serde_json::Value;
 use tokio::{
     sync::{broadcast, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
+pub use choice::{BadCondition, Choice, Condition};
 pub use error::{CommandError, DriveError, FilesError, JobsError, SessionError};
 pub use event::{SessionEvent, Telemetry};
 pub use options::SessionOptions;
@@ -139,6 +142,12 @@ impl Session {
         Arc::clone(&self.shared.roster.borrow())
     }
 
+    /// The same, and a way to wait for the next change: who comes and goes, and what they say of
+    /// themselves.
+    pub fn roster(&self) -> watch::Receiver<Arc<Vec<PeerInfo>>> {
+        self.shared.roster.subscribe()
+    }
+
     /// Everything that happens from now on.
     pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
         self.shared.events.subscribe()
@@ -147,6 +156,12 @@ impl Session {
     /// The newest report of the machine's state, and a way to wait for the next.
     pub fn telemetry(&self) -> watch::Receiver<Option<Telemetry>> {
         self.shared.telemetry.subscribe()
+    }
+
+    /// The worker's computer: the newest object `host` of the telemetry, which not every report
+    /// carries.
+    pub fn host(&self) -> watch::Receiver<Option<Value>> {
+        self.shared.host.subscribe()
     }
 
     /// Who drives, as the worker last said.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use halyard_protocol::ids::PeerId;
-
+use super::Choice;
 use crate::api::Identity;
 
 /// Wishes for a session. The default is a program without a picture and with usual patience.
@@ -17,8 +16,8 @@ pub struct SessionOptions {
     pub name: String,
     /// Who comes. A fresh anonymous identity if not given.
     pub identity: Option<Identity>,
-    /// Which worker to connect to. The first one in the room if not given.
-    pub worker: Option<PeerId>,
+    /// Which worker to connect to.
+    pub choice: Choice,
     /// How long to wait for a worker, at the start and after it left.
     pub worker_wait: Duration,
     /// How long to try to connect to a worker that is there, at the start and after the connection
@@ -33,7 +32,7 @@ impl Default for SessionOptions {
             relay_only: false,
             name: concat!("halyard/", env!("CARGO_PKG_VERSION")).to_owned(),
             identity: None,
-            worker: None,
+            choice: Choice::default(),
             worker_wait: Duration::from_secs(20),
             connection_wait: Duration::from_mins(1),
         }

@@ -8,12 +8,13 @@ use halyard_protocol::{
     signal::{Metadata, PeerInfo, Registered},
 };
 
+use super::choice::Choice;
+
 /// Everybody else in the room, in the order in which they came, and the worker that counts.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     peers: Vec<PeerInfo>,
-    /// Only this worker, if the user named one.
-    wanted: Option<PeerId>,
+    choice: Choice,
     worker: Option<PeerId>,
     /// The broker says what everybody may do. One of the original does not.
     tells_access: bool,
@@ -31,8 +32,8 @@ pub(super) enum Change {
 }
 
 impl Room {
-    pub(super) fn new(wanted: Option<PeerId>) -> Self {
-        Self { wanted, ..Self::default() }
+    pub(super) fn new(choice: Choice) -> Self {
+        Self { choice, ..Self::default() }
     }
 
     /// The worker to connect to. It stays known after it left, for the connection may live on.
@@ -86,10 +87,20 @@ impl Room {
         if self.worker.as_ref() == Some(id) { self.choose(true) } else { Change::None }
     }
 
-    pub(super) fn described(&mut self, id: &PeerId, metadata: Metadata) {
+    /// It may be one that is meant from now on; one that was chosen stays, whatever it says later.
+    pub(super) fn described(&mut self, id: &PeerId, metadata: Metadata) -> Change {
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.peer_id == *id) {
             peer.metadata = metadata;
         }
+        match &self.worker {
+            Some(worker) if self.is_here(worker) => Change::None,
+            _ => self.choose(false),
+        }
+    }
+
+    /// Why none of the workers that are here is meant, for people, where there is a why.
+    pub(super) fn unmet(&self) -> Option<String> {
+        self.choice.unmet(self.peers.iter().filter(|peer| self.is_worker(peer)))
     }
 
     /// The answer to `discover_peers`, which names everybody's part.
@@ -104,7 +115,7 @@ impl Room {
     }
 
     fn choose(&mut self, was_here: bool) -> Change {
-        match self.peers.iter().find(|peer| self.fits(peer)) {
+        match self.choice.of(self.peers.iter().filter(|peer| self.fits(peer))) {
             Some(peer) => {
                 self.worker = Some(peer.peer_id.clone());
                 Change::Came
@@ -115,14 +126,16 @@ impl Room {
     }
 
     fn fits(&self, peer: &PeerInfo) -> bool {
-        match &self.wanted {
+        match &self.choice.worker {
             Some(wanted) => peer.peer_id == *wanted,
-            // Anybody may call themselves a worker. A viewer who does is no machine, and must not
-            // be told what is meant for one.
-            None => {
-                peer.role == PeerRole::Worker && (!self.tells_access || peer.access.may_operate())
-            }
+            None => self.is_worker(peer) && self.choice.fits(peer),
         }
+    }
+
+    /// Anybody may call themselves a worker. A viewer who does is no machine, and must not be told
+    /// what is meant for one.
+    fn is_worker(&self, peer: &PeerInfo) -> bool {
+        peer.role == PeerRole::Worker && (!self.tells_access || peer.access.may_operate())
     }
 
     fn is_here(&self, id: &PeerId) -> bool {
@@ -145,6 +158,7 @@ fn nameless(registered: &Registered, id: &PeerId) -> PeerInfo {
 #[cfg(test)]
 mod tests {
     use halyard_protocol::access::Access;
+    use serde_json::json;
 
     use super::*;
 
@@ -175,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_first_worker_in_the_room_is_chosen() {
-        let mut room = Room::new(None);
+        let mut room = Room::new(Choice::default());
         assert_eq!(room.registered(&registered(&[peer("a", PeerRole::Client, 1.0)])), Change::None);
         assert_eq!(room.joined(peer("w1", PeerRole::Worker, 2.0)), Change::Came);
         assert_eq!(room.joined(peer("w2", PeerRole::Worker, 3.0)), Change::None);
@@ -187,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_viewer_who_calls_itself_a_worker_is_none() {
-        let mut room = Room::new(None);
+        let mut room = Room::new(Choice::default());
         let mut here = registered(&[]);
         here.role = Some(Access::Operator);
         assert_eq!(room.registered(&here), Change::None);
@@ -199,21 +213,21 @@ mod tests {
         assert_eq!(room.left(&id("w")), Change::Left, "eve does not take over");
 
         // A broker that tells nobody's rights cannot be asked for them.
-        let mut older = Room::new(None);
+        let mut older = Room::new(Choice::default());
         older.registered(&registered(&[]));
         assert_eq!(older.joined(eve), Change::Came);
     }
 
     #[test]
     fn a_worker_that_joins_again_counts_as_started_anew() {
-        let mut room = Room::new(None);
+        let mut room = Room::new(Choice::default());
         room.joined(peer("w", PeerRole::Worker, 2.0));
         assert_eq!(room.joined(peer("w", PeerRole::Worker, 3.0)), Change::Came);
     }
 
     #[test]
     fn after_a_reconnect_only_a_new_registration_of_the_worker_counts() {
-        let mut room = Room::new(None);
+        let mut room = Room::new(Choice::default());
         room.registered(&registered(&[peer("w", PeerRole::Worker, 2.0)]));
         let same = registered(&[peer("w", PeerRole::Worker, 2.0)]);
         assert_eq!(room.registered(&same), Change::None);
@@ -225,8 +239,33 @@ mod tests {
 
     #[test]
     fn a_worker_that_the_user_named_is_the_only_one() {
-        let mut room = Room::new(Some(id("w2")));
+        let mut room = Room::new(Choice { worker: Some(id("w2")), ..Choice::default() });
         assert_eq!(room.joined(peer("w1", PeerRole::Worker, 1.0)), Change::None);
         assert_eq!(room.joined(peer("w2", PeerRole::Peer, 1.0)), Change::Came);
+    }
+
+    fn with_memory(name: &str, megabytes: u64) -> PeerInfo {
+        let mut info = peer(name, PeerRole::Worker, 1.0);
+        info.metadata = memory(megabytes);
+        info
+    }
+
+    fn memory(megabytes: u64) -> Metadata {
+        serde_json::from_value(json!({ "properties": { "gpu_memory_mb": megabytes } }))
+            .expect("metadata")
+    }
+
+    #[test]
+    fn a_worker_that_does_not_fit_is_waited_for_until_it_does() {
+        let conditions = vec!["gpu_memory_mb>=8000".parse().expect("a condition")];
+        let mut room = Room::new(Choice { conditions, ..Choice::default() });
+        assert_eq!(room.registered(&registered(&[with_memory("small", 4000)])), Change::None);
+        assert!(room.unmet().expect("words").contains("small (gpu_memory_mb=4000)"));
+        assert_eq!(room.joined(with_memory("large", 16_000)), Change::Came);
+        assert_eq!(room.worker(), Some(&id("large")));
+        assert_eq!(room.described(&id("large"), memory(0)), Change::None, "who was chosen stays");
+        assert_eq!(room.left(&id("large")), Change::Left);
+        assert_eq!(room.described(&id("small"), memory(8000)), Change::Came);
+        assert_eq!(room.worker(), Some(&id("small")));
     }
 }

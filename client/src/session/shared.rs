@@ -10,6 +10,7 @@ use halyard_protocol::{
     ids::PeerId,
     signal::PeerInfo,
 };
+use serde_json::Value;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{SessionError, SessionEvent, Telemetry, recovery::Generation};
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) link: watch::Sender<Option<Link>>,
     pub(super) roster: watch::Sender<Arc<Vec<PeerInfo>>>,
     pub(super) telemetry: watch::Sender<Option<Telemetry>>,
+    pub(super) host: watch::Sender<Option<Value>>,
     pub(super) lease: watch::Sender<Option<LeaseState>>,
     pub(super) ended: watch::Sender<Option<SessionError>>,
     pub(super) events: broadcast::Sender<SessionEvent>,
@@ -46,6 +48,7 @@ impl Shared {
             link: watch::Sender::new(None),
             roster: watch::Sender::new(Arc::default()),
             telemetry: watch::Sender::new(None),
+            host: watch::Sender::new(None),
             lease: watch::Sender::new(None),
             ended: watch::Sender::new(None),
             events: broadcast::Sender::new(EVENTS),

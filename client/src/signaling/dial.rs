@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use halyard_protocol::{
     limits::{MAX_SIGNAL_BYTES, RESUME_WINDOW},
-    signal::{ErrorCode, Register, Registered, ServerMessage},
+    signal::{ErrorCode, Metadata, Register, Registered, ServerMessage},
     token::Token,
 };
 use tokio::net::TcpStream;
@@ -72,6 +72,11 @@ impl Dialer {
             }
             None => false,
         }
+    }
+
+    /// What others find this peer by has changed: a later registration says so from the start.
+    pub(super) fn describe(&mut self, update: Metadata) {
+        self.config.metadata.merge(update);
     }
 
     /// Renews an identity that is about to run out, so that a later reconnect goes by the same name

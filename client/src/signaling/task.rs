@@ -85,7 +85,7 @@ impl Link {
                             if again.registered.peer_id != name {
                                 // What waited was said under a name that nobody answers any more.
                                 self.unsent = None;
-                                while self.outgoing.try_recv().is_ok() {}
+                                self.forget_waiting();
                                 name = again.registered.peer_id.clone();
                             }
                             let registered = Box::new(again.registered.clone());
@@ -106,6 +106,15 @@ impl Link {
                 () = self.events.flush() => {}
             }
             return;
+        }
+    }
+
+    /// Drops what waits, all but what others shall find this peer by.
+    fn forget_waiting(&mut self) {
+        while let Ok(message) = self.outgoing.try_recv() {
+            if let ClientMessage::UpdateMetadata { .. } = message {
+                self.unsent = queue::encode(&message).ok().or(self.unsent.take());
+            }
         }
     }
 
@@ -133,7 +142,11 @@ impl Link {
                 },
                 message = self.outgoing.recv() => {
                     let Some(message) = message else { return Exit::Left };
-                    match queue::encode(&message) {
+                    let encoded = queue::encode(&message);
+                    if let (ClientMessage::UpdateMetadata { metadata }, Ok(_)) = (message, &encoded) {
+                        self.dialer.describe(metadata);
+                    }
+                    match encoded {
                         Ok(text) => if let Err(reason) = self.write(socket, text).await {
                             return Exit::Lost(reason);
                         },

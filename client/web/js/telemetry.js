@@ -1,3 +1,4 @@
+import { hostRows } from './computer.js';
 import { byId, create, setText } from './dom.js';
 
 /**
@@ -48,7 +49,7 @@ export function rows(telemetry) {
       testid: `telemetry-${name}`,
       text: isNumber(value) ? String(Math.round(value * 1000) / 1000) : String(value).slice(0, 60),
     }));
-  return [...known, ...others];
+  return [...known, ...others, ...hostRows(telemetry.host)];
 }
 
 export class TelemetryView {
@@ -58,6 +59,8 @@ export class TelemetryView {
   #cells = new Map();
   /** @type {Telemetry | null} */
   #latest = null;
+  /** Comes less often than the rest. @type {unknown} */
+  #host;
   #heardAt = -Infinity;
 
   constructor() {
@@ -76,6 +79,7 @@ export class TelemetryView {
     const isOld = isNumber(was) && isNumber(is) && is < was && was - is < 5_000;
     if (isOld) return;
     this.#latest = telemetry;
+    this.#host = telemetry.host ?? this.#host;
     this.#heardAt = performance.now();
   }
 
@@ -89,7 +93,7 @@ export class TelemetryView {
     this.#values.toggleAttribute('data-stale', isStale);
     setText(this.#note, isStale ? (this.#latest ? 'not up to date' : 'nothing heard yet') : '');
     if (!this.#latest || document.hidden) return;
-    const wanted = rows(/** @type {any} */ (this.#latest));
+    const wanted = rows({ .../** @type {any} */ (this.#latest), host: this.#host });
     const names = wanted.map(({ testid }) => testid).join();
     if ([...this.#cells.keys()].join() !== names) this.#rebuild(wanted);
     for (const { testid, text } of wanted) {

@@ -76,6 +76,7 @@
  * @property {number} [angular_speed]
  * @property {number} [battery] 0 to 1
  * @property {number} [distance_to_goal]
+ * @property {unknown} [host] the worker's computer, twice a second
  *
  * @typedef {object} Problem Something that people have to know: what happened, and what to do.
  * @property {string} title

@@ -106,6 +106,21 @@ test('telemetry has units, north is up, and unknown values keep their names', ()
   assert.deepEqual(rows({ speed: NaN, pose: 'here', battery: null }), []);
 });
 
+test('a computer is shown with its graphics cards, and hostile words about it show nothing', () => {
+  const shown = rows({
+    host: {
+      cpu: 0.126, memory_used_mb: 2048, memory_mb: 24064,
+      gpus: [{ model: 'A card', utilization: 0.5, memory_used_mb: 512, memory_mb: 8192, temperature_c: 61 }, 'no card'],
+    },
+  });
+  assert.deepEqual(shown.map(({ label, text }) => `${label}: ${text}`), [
+    'Processor: 13 %',
+    'Memory: 2.0 of 23.5 GiB',
+    'A card: 50 %, 0.5 of 8.0 GiB, 61 °C',
+  ]);
+  assert.deepEqual(rows(/** @type {any} */ ({ host: { cpu: 'all', gpus: { length: 9 } } })), []);
+});
+
 test('every state of the connection has words, and what is lost says so', () => {
   const state = { access: 'operator', worker: 'w', others: 0, serverLost: null, reason: null, problem: null };
   for (const phase of ['signing-in', 'joining', 'waiting', 'connecting', 'connected', 'interrupted', 'ended']) {

@@ -35,7 +35,7 @@ use halyard_protocol::{
     access::Access,
     channel::Watch,
     ids::PeerId,
-    signal::{ClientMessage, Grant, IceServer, LeftReason, PeerInfo, ServerMessage},
+    signal::{ClientMessage, Grant, IceServer, LeftReason, Metadata, PeerInfo, ServerMessage},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -88,6 +88,9 @@ pub struct Agent {
     pub plan: Plan,
     /// What its sessions share.
     pub shared: Arc<Shared>,
+    /// What others may find this worker by, as it changes. [`Plan::metadata`] is what is told at
+    /// the door.
+    pub presence: watch::Receiver<Metadata>,
     /// Peers served at a time.
     pub max_sessions: usize,
     /// How long a peer is served without the broker confirming its rights.
@@ -146,6 +149,7 @@ struct Running<F> {
     /// Which tokens do not open direct mode; nobody listens where there is none.
     shut: watch::Sender<Shut>,
     shared: Arc<Shared>,
+    presence: watch::Receiver<Metadata>,
 }
 
 impl<F: FnMut(&Held) + Send> Running<F> {
@@ -181,6 +185,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             direct,
             shut,
             shared: agent.shared,
+            presence: agent.presence,
         };
         running.enter(first);
         running
@@ -225,8 +230,18 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                     None => self.direct = None,
                 },
                 (track, event) = video.next() => self.video(&track, &event),
+                Ok(()) = self.presence.changed() => self.describe(),
                 _ = look_around.tick() => self.look_around(),
             }
+        }
+    }
+
+    /// Tells the room what it may find this worker by now, and whoever opens a new room later.
+    fn describe(&mut self) {
+        let metadata = self.presence.borrow_and_update().clone();
+        self.plan.metadata.merge(metadata.clone());
+        if let Some(link) = &self.link {
+            link.send(ClientMessage::UpdateMetadata { metadata });
         }
     }
 

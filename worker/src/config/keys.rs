@@ -123,6 +123,13 @@ pub const KEYS: &[Key] = &[
         "What the encoder aims at [default: what suits the picture]",
         "bits a second, from 100000 to 50000000",
     ),
+    key(
+        For::Both,
+        Shape::Switch,
+        "maintenance",
+        "Takes no new jobs, and tells the room so; those that run or wait go on",
+        "true or false",
+    ),
     key(For::Both, Shape::One, "max_sessions", "Peers served at a time [default: 64]", COUNT),
     key(
         For::Both,

@@ -54,6 +54,8 @@ pub struct Settings {
     pub job_keeper: Option<PathBuf>,
     /// What the encoder aims at, in bits a second.
     pub bitrate: Option<u32>,
+    /// Whether new jobs are refused, and the room told so.
+    pub maintenance: bool,
     /// Peers served at a time.
     pub max_sessions: usize,
     /// How long a peer is served without the broker confirming its rights.
@@ -92,6 +94,7 @@ impl Default for Settings {
             jobs_dir: None,
             job_keeper: None,
             bitrate: None,
+            maintenance: false,
             max_sessions: DEFAULT_MAX_SESSIONS,
             rights_lease: RIGHTS_LEASE,
             relay_only: false,
@@ -182,6 +185,7 @@ impl Settings {
             })?,
             max_sessions: values.one("max_sessions", count)?.unwrap_or(standard.max_sessions),
             rights_lease: values.one("rights_lease", lease)?.unwrap_or(standard.rights_lease),
+            maintenance: values.one("maintenance", |text| text.parse().ok())?.unwrap_or_default(),
             relay_only: values.one("relay_only", |text| text.parse().ok())?.unwrap_or_default(),
             room_ttl: values.one("room_ttl", ttl)?.unwrap_or(standard.room_ttl),
             server: values.one("server", plain_url)?,

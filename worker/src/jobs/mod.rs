@@ -30,7 +30,7 @@ pub use log::{EventLog, Told};
 pub use template::{
     CommandLine, Filled, Hole, HoleError, Kind, Own, Part, Template, TemplateError, read_templates,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::machine::Asker;
@@ -51,6 +51,8 @@ pub struct Plan {
     pub program: PathBuf,
     /// What of the worker's environment templates may hand on.
     pub environment: std::collections::BTreeMap<String, String>,
+    /// Whether new jobs are refused. Those that run or wait go on.
+    pub maintenance: bool,
 }
 
 /// Why jobs cannot be run.
@@ -84,6 +86,16 @@ pub struct Jobs {
 #[derive(Debug, Clone)]
 pub struct JobsHandle {
     asks: mpsc::Sender<Ask>,
+    load: watch::Receiver<Load>,
+}
+
+/// How many jobs there are to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Programs that run, also those that were asked to stop.
+    pub running: usize,
+    /// Jobs that wait for their turn.
+    pub queued: usize,
 }
 
 /// A question on its way.
@@ -100,6 +112,7 @@ impl Jobs {
     pub fn start(plan: Plan) -> Result<Self, JobsError> {
         let table = table::Table::open(plan)?;
         let (asks, asked) = mpsc::channel(ASKS);
+        let (tell, load) = watch::channel(table.load());
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -108,9 +121,9 @@ impl Jobs {
             .map_err(JobsError::Thread)?;
         let thread = std::thread::Builder::new()
             .name("jobs".to_owned())
-            .spawn(move || runtime.block_on(task::run(table, asked, stopped)))
+            .spawn(move || runtime.block_on(task::run(table, asked, tell, stopped)))
             .map_err(JobsError::Thread)?;
-        Ok(Self { handle: JobsHandle { asks }, stop, thread })
+        Ok(Self { handle: JobsHandle { asks, load }, stop, thread })
     }
 
     /// A way to ask.
@@ -129,6 +142,11 @@ impl Jobs {
 }
 
 impl JobsHandle {
+    /// How many jobs there are to do, now and from now on.
+    pub fn load(&self) -> watch::Receiver<Load> {
+        self.load.clone()
+    }
+
     /// Asks, and waits for the answer: for events that may take as long as the job is silent.
     pub async fn ask(&self, asker: Asker, message: Message) -> Message {
         let lost = refused(

@@ -21,7 +21,7 @@ use halyard_protocol::{
 use tokio::sync::mpsc;
 
 use super::{
-    Act, EventLog, Input, JobsError, Life, Plan, Refused, Template,
+    Act, EventLog, Input, JobsError, Life, Load, Plan, Refused, Template,
     keeper::{self, Exit, Fate},
     results,
     running::{Launch, Running},
@@ -162,6 +162,19 @@ impl Table {
         self.plan.templates.iter().map(Template::info).collect()
     }
 
+    /// How many there are to do.
+    pub(super) fn load(&self) -> Load {
+        let mut load = Load::default();
+        for job in self.jobs.values() {
+            match job.life.state() {
+                JobState::Queued => load.queued += 1,
+                JobState::Running | JobState::Stopping => load.running += 1,
+                _ => {}
+            }
+        }
+        load
+    }
+
     /// All jobs, newest first.
     pub(super) fn list(&self) -> impl ExactSizeIterator<Item = JobInfo> + '_ {
         self.jobs.values().rev().map(Job::info)
@@ -205,6 +218,11 @@ impl Table {
             .collect();
         if !known.is_empty() {
             return Ok(JobAccepted { id: submit.id.clone(), jobs: known });
+        }
+        if self.plan.maintenance {
+            let words =
+                "this worker is in maintenance and takes no new jobs; try later, or another";
+            return Err(problem("", JobErrorCode::Disabled, words.to_owned()));
         }
         if submit.steps.is_empty() || submit.steps.len() > MOST_STEPS {
             let words = format!("accepted are 1 to {MOST_STEPS} steps");

@@ -6,10 +6,10 @@ use halyard_protocol::channel::{
     Ack, JobEntries, JobErrorCode, JobEventPage, JobEventsFrom, JobList, JobRejected, Message,
 };
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ask, refused, table::Table};
+use super::{Ask, Load, refused, table::Table};
 
 /// How often programs are looked at.
 const TURN: Duration = Duration::from_millis(100);
@@ -26,7 +26,12 @@ struct Waiting {
     reply: oneshot::Sender<Message>,
 }
 
-pub(super) async fn run(mut table: Table, mut asks: mpsc::Receiver<Ask>, stop: CancellationToken) {
+pub(super) async fn run(
+    mut table: Table,
+    mut asks: mpsc::Receiver<Ask>,
+    load: watch::Sender<Load>,
+    stop: CancellationToken,
+) {
     let Some(mut reports) = table.reported() else { return };
     table.take_up().await;
     let mut waiting: HashMap<String, Vec<Waiting>> = HashMap::new();
@@ -56,6 +61,7 @@ pub(super) async fn run(mut table: Table, mut asks: mpsc::Receiver<Ask>, stop: C
             Some((job, said)) = reports.recv() => table.heard(&job, said),
         }
         tell_news(&mut table, &mut waiting);
+        load.send_if_modified(|told| std::mem::replace(told, table.load()) != table.load());
     }
 }
 

@@ -33,6 +33,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    host::HostHandle,
     jobs::JobsHandle,
     machine::{Asker, MachineHandle},
     media::Tracks,
@@ -58,6 +59,8 @@ pub struct Shared {
     pub files: Option<FileRoot>,
     /// The jobs, if any may be run.
     pub jobs: Option<JobsHandle>,
+    /// The computer.
+    pub host: HostHandle,
     /// The threads that connections live on.
     pub threads: PeerThreads,
 }

@@ -31,6 +31,7 @@ use super::{
     video::Places,
 };
 use crate::{
+    host::HostLoad,
     jobs::refused,
     machine::{News, Standing, Telemetry},
 };
@@ -121,6 +122,7 @@ struct Live {
     give_up_at: Option<tokio::time::Instant>,
     standing: watch::Receiver<Standing>,
     telemetry: watch::Receiver<Telemetry>,
+    host: watch::Receiver<Arc<HostLoad>>,
     news: broadcast::Receiver<News>,
     pending: JoinSet<Ack>,
     /// Answers about jobs; those about events may take long.
@@ -153,6 +155,7 @@ impl Live {
             give_up_at: Some(tokio::time::Instant::now() + CONNECT_WITHIN),
             standing: machine.standing(),
             telemetry: machine.telemetry(),
+            host: start.shared.host.watch(),
             news: machine.news(),
             pending: JoinSet::new(),
             asked: JoinSet::new(),
@@ -447,11 +450,19 @@ impl Live {
     }
 
     fn tell_telemetry(&mut self) {
-        let telemetry = self.telemetry.borrow_and_update().to_value();
-        if self.greeted
-            && let Err(error) =
-                self.peer.try_send_lossy(Lane::State, &Message::Telemetry(telemetry))
+        let mut telemetry = self.telemetry.borrow_and_update().to_value();
+        if !self.greeted {
+            return;
+        }
+        // The computer is looked at less often than the machine; its news rides along.
+        if self.host.has_changed().unwrap_or(false)
+            && let Some(telemetry) = telemetry.as_object_mut()
         {
+            let operator = self.start.asker.access.may_operate();
+            let host = self.host.borrow_and_update().to_value(operator);
+            telemetry.insert("host".to_owned(), host);
+        }
+        if let Err(error) = self.peer.try_send_lossy(Lane::State, &Message::Telemetry(telemetry)) {
             tracing::trace!(%error, "telemetry");
         }
     }

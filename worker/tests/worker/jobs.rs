@@ -70,18 +70,22 @@ fn templates() -> Vec<Template> {
     read_templates(&table["job"]).expect("good templates")
 }
 
-struct Home {
-    files: tempfile::TempDir,
+pub struct Home {
+    pub files: tempfile::TempDir,
     jobs: tempfile::TempDir,
 }
 
 impl Home {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { files: tempfile::tempdir().unwrap(), jobs: tempfile::tempdir().unwrap() }
     }
 
-    async fn world(&self) -> World {
-        let settings = Settings {
+    pub async fn world(&self) -> World {
+        World::with(self.settings(), Broker::start(None).await).await
+    }
+
+    pub fn settings(&self) -> Settings {
+        Settings {
             video: SourceSpec::None,
             driver: DriverSpec::None,
             files: Some(self.files.path().to_owned()),
@@ -89,8 +93,7 @@ impl Home {
             jobs_dir: Some(self.jobs.path().to_owned()),
             job_keeper: Some(PathBuf::from(env!("CARGO_BIN_EXE_halyard-worker"))),
             ..Settings::default()
-        };
-        World::with(settings, Broker::start(None).await).await
+        }
     }
 }
 
@@ -111,13 +114,13 @@ impl Drop for Home {
     }
 }
 
-fn step(template: &str, values: &[(&str, Value)]) -> JobStep {
+pub fn step(template: &str, values: &[(&str, Value)]) -> JobStep {
     let values: BTreeMap<_, _> =
         values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     JobStep { template: template.into(), values }
 }
 
-async fn submit(session: &Session, steps: Vec<JobStep>) -> Vec<String> {
+pub async fn submit(session: &Session, steps: Vec<JobStep>) -> Vec<String> {
     soon("acceptance", session.submit_jobs(steps)).await.expect("accepted").jobs
 }
 

@@ -16,6 +16,7 @@ mod direct;
 mod driving;
 mod files;
 mod jobs;
+mod presence;
 mod program;
 mod recovery;
 mod rights;

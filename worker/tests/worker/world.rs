@@ -79,6 +79,7 @@ impl World {
                 metadata: parts.metadata(),
             },
             shared: parts.shared(),
+            presence: parts.presence(),
             max_sessions: settings.max_sessions,
             direct: None,
             rights_lease: settings.rights_lease,
