@@ -127,15 +127,15 @@ fn property<'a>(metadata: &'a Metadata, name: &str) -> Option<&'a Value> {
     metadata.properties.as_ref()?.get(name).filter(|value| !value.is_null())
 }
 
-/// Numbers as numbers, everything else as its words.
+/// Numbers in their order; of anything else only whether it is the same.
 fn compare(own: &Value, wanted: &str) -> Option<Ordering> {
-    match own {
-        Value::Number(own) => own.as_f64()?.partial_cmp(&wanted.parse().ok()?),
-        Value::String(own) => match (own.parse::<f64>(), wanted.parse::<f64>()) {
-            (Ok(own), Ok(wanted)) => own.partial_cmp(&wanted),
-            _ => Some(own.as_str().cmp(wanted)),
-        },
-        other => Some(other.to_string().as_str().cmp(wanted)),
+    let own = match own {
+        Value::String(own) => own.clone(),
+        other => other.to_string(),
+    };
+    match (own.parse::<f64>(), wanted.parse::<f64>()) {
+        (Ok(own), Ok(wanted)) => own.partial_cmp(&wanted),
+        _ => (own == wanted).then_some(Ordering::Equal),
     }
 }
 
