@@ -92,12 +92,6 @@ impl HostHandle {
     pub fn watch(&self) -> watch::Receiver<Arc<HostLoad>> {
         self.load.subscribe()
     }
-
-    /// A computer that never changes, for tests of what is told of it.
-    #[cfg(test)]
-    pub(crate) fn fixed(facts: HostFacts, load: HostLoad) -> Self {
-        Self { facts: Arc::new(facts), load: Arc::new(watch::Sender::new(Arc::new(load))) }
-    }
 }
 
 struct Eyes {
