@@ -164,6 +164,7 @@ fn metadata(shared: &Shared, computer: Map<String, Value>) -> Metadata {
         properties: Some(properties),
         ..Metadata::default()
     }
+}
 
 /// Every picture that is to be had, the one of `--video` first.
 fn cameras(settings: &Settings) -> Vec<CameraSettings> {
