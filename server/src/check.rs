@@ -11,7 +11,7 @@ use crate::{
     Settings,
     settings::{BusKind, TlsSettings},
     time::Now,
-    tls::Certificate,
+    tls::{Certificate, Standing},
     wiring,
 };
 
@@ -23,15 +23,32 @@ const WITHIN: Duration = Duration::from_secs(10);
 pub struct Tried {
     /// What.
     pub what: String,
-    /// `Err` says why it did not work.
-    pub result: Result<(), String>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It works.
+    Good,
+    /// It works, and will not for long, or not well: why.
+    Warning(String),
+    /// It does not work: why.
+    Failed(String),
+}
+
+impl From<Result<(), String>> for Outcome {
+    fn from(result: Result<(), String>) -> Self {
+        result.map_or_else(Self::Failed, |()| Self::Good)
+    }
 }
 
 /// Tries everything, one after the other, whatever fails. The data directory, the signing key and
 /// the embedded store are made where they are not there yet, as a start would.
 pub async fn connect(settings: &Settings) -> Vec<Tried> {
     let mut tried = Vec::new();
-    let mut note = |what: String, result| tried.push(Tried { what, result });
+    let mut note = |what: String, outcome: Outcome| tried.push(Tried { what, outcome });
     let ports = [
         ("listen", Some(settings.listen)),
         ("rest_listen", settings.rest_listen),
@@ -39,15 +56,15 @@ pub async fn connect(settings: &Settings) -> Vec<Tried> {
     ];
     for (key, addr) in ports {
         if let Some(addr) = addr {
-            note(format!("{key} {addr} is free"), port(addr).await);
+            note(format!("{key} {addr} is free"), port(addr).await.into());
         }
     }
     if let Some(tls) = &settings.tls {
-        note(format!("the certificate {} can be read", tls.cert.display()), certificate(tls));
+        note(format!("the certificate {} is good", tls.cert.display()), certificate(tls));
     }
     if let BusKind::Nats(nats) = &settings.bus {
         for server in &nats.servers {
-            note(format!("bus {server} is reached"), reached(server).await);
+            note(format!("bus {server} is reached"), reached(server).await.into());
         }
     }
     // The bus was tried by itself: a store behind a bus that is away can be tried all the same.
@@ -56,19 +73,19 @@ pub async fn connect(settings: &Settings) -> Vec<Tried> {
     let broker = match opened {
         Ok(Ok(broker)) => broker,
         Ok(Err(error)) => {
-            note("identity and store can be opened".to_owned(), Err(error.to_string()));
+            note("identity and store can be opened".to_owned(), Outcome::Failed(error.to_string()));
             return tried;
         }
         Err(error) => {
-            note("identity and store can be opened".to_owned(), Err(error.to_string()));
+            note("identity and store can be opened".to_owned(), Outcome::Failed(error.to_string()));
             return tried;
         }
     };
     let probe = within(async { broker.identity.probe().await.map_err(|e| e.to_string()) });
-    note(format!("identity {} answers", settings.identity), probe.await);
+    note(format!("identity {} answers", settings.identity), probe.await.into());
     let now = Now::read().unix();
     let probe = within(async { broker.store.probe(now).await.map_err(|e| e.to_string()) });
-    note(format!("store {} answers", settings.store), probe.await);
+    note(format!("store {} answers", settings.store), probe.await.into());
     tried
 }
 
@@ -82,8 +99,19 @@ async fn port(addr: SocketAddr) -> Result<(), String> {
     TcpListener::bind(addr).await.map(drop).map_err(|error| error.to_string())
 }
 
-fn certificate(tls: &TlsSettings) -> Result<(), String> {
-    Certificate::open(tls.clone()).map(drop).map_err(|error| error.to_string())
+fn certificate(tls: &TlsSettings) -> Outcome {
+    let certificate = match Certificate::open(tls.clone()) {
+        Ok(certificate) => certificate,
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
+    let standing = certificate.validity().map(|validity| validity.at(Now::read().unix()));
+    match standing {
+        None | Some(Standing::Good) => Outcome::Good,
+        Some(soon @ Standing::EndsSoon { .. }) => Outcome::Warning(format!("it {soon}")),
+        Some(bad @ (Standing::Over { .. } | Standing::NotYet { .. })) => {
+            Outcome::Failed(format!("it {bad}"))
+        }
+    }
 }
 
 /// Whether somebody listens there. What they say is the bus's own matter.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, process::ExitC
 
 use halyard_server::{
     Settings,
-    check::{self, Tried},
+    check::{self, Outcome, Tried},
     settings::{Place, SettingError},
 };
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ pub(crate) fn run(read: Read, connect: bool, as_json: bool) -> ExitCode {
         Ok(tried) => tried,
         Err(error) => return crate::refused(&error),
     };
-    let good = tried.iter().all(|tried| tried.result.is_ok());
+    let good = !tried.iter().any(|tried| matches!(tried.outcome, Outcome::Failed(_)));
     if as_json {
         say(&format!("{}\n", report(&shown, &places, &tried, good)));
     } else {
@@ -71,8 +71,12 @@ fn report(
     let tried: Vec<Value> = tried
         .iter()
         .map(|tried| {
-            let error = tried.result.as_ref().err();
-            json!({ "what": tried.what, "ok": error.is_none(), "error": error })
+            let (ok, warning, error) = match &tried.outcome {
+                Outcome::Good => (true, None, None),
+                Outcome::Warning(why) => (true, Some(why), None),
+                Outcome::Failed(why) => (false, None, Some(why)),
+            };
+            json!({ "what": tried.what, "ok": ok, "warning": warning, "error": error })
         })
         .collect();
     json!({ "ok": good, "settings": settings, "checks": tried })
@@ -89,9 +93,10 @@ fn table(
     let _ =
         writeln!(out, "the configuration is {}", if good { "good" } else { "understood, but:" });
     for tried in tried {
-        let _ = match &tried.result {
-            Ok(()) => writeln!(out, "  ok      {}", tried.what),
-            Err(why) => writeln!(out, "  FAILED  {}: {why}", tried.what),
+        let _ = match &tried.outcome {
+            Outcome::Good => writeln!(out, "  ok      {}", tried.what),
+            Outcome::Warning(why) => writeln!(out, "  WARNING {}, but {why}", tried.what),
+            Outcome::Failed(why) => writeln!(out, "  FAILED  {}: {why}", tried.what),
         };
     }
     let rows: Vec<_> = settings.effective().collect();

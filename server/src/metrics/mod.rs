@@ -16,7 +16,7 @@ mod text;
 use std::{
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -100,6 +100,8 @@ pub struct Metrics {
     backend_failures: Family<Call, Counter>,
     backend_up: Family<BackendLabel, Gauge>,
     tls_reloads: Family<Outcome, Counter>,
+    /// Not there without TLS: an end that is 0 would be long past.
+    tls_ends: OnceLock<Gauge>,
     rooms: Gauge,
     peers: Family<PeerLabel, Gauge>,
 }
@@ -157,6 +159,7 @@ impl Metrics {
             backend_failures: Family::default(),
             backend_up: Family::default(),
             tls_reloads: Family::default(),
+            tls_ends: OnceLock::new(),
             rooms: Gauge::default(),
             peers: Family::default(),
         };
@@ -333,6 +336,21 @@ impl Metrics {
     pub fn tls_reloaded(&self, good: bool) {
         let result = if good { "ok" } else { "failed" };
         self.tls_reloads.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// When the certificate ends, in seconds since 1970.
+    pub fn tls_ends(&self, at: u64) {
+        let gauge = self.tls_ends.get_or_init(|| {
+            let gauge = Gauge::default();
+            self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_with_unit(
+                "tls_certificate_not_after_timestamp",
+                "When the broker's own certificate ends, or another in its chain, since 1970",
+                Unit::Seconds,
+                gauge.clone(),
+            );
+            gauge
+        });
+        gauge.set(i64::try_from(at).unwrap_or(i64::MAX));
     }
 
     /// Everything as text. `census` says who is in the rooms now.

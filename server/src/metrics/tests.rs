@@ -20,6 +20,7 @@ fn everything() -> Metrics {
     metrics.called(Backend::Identity, "verify", Duration::from_millis(1), true);
     metrics.set_up(Backend::Bus, true);
     metrics.tls_reloaded(true);
+    metrics.tls_ends(1_800_000_000);
     metrics
 }
 

@@ -4,6 +4,7 @@
 //! New connections get the newest certificate that was good; those that are open keep theirs.
 
 mod files;
+mod validity;
 mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,11 @@ use rustls::{
 };
 
 use self::files::{Fingerprint, read};
-pub use self::{files::TlsError, watch::watch};
+pub use self::{
+    files::TlsError,
+    validity::{Standing, Validity},
+    watch::watch,
+};
 use crate::settings::TlsSettings;
 
 /// The certificate as it is now.
@@ -60,6 +65,16 @@ impl Certificate {
             self.current.store(Arc::new(key));
             files::warn_of_readers(&self.settings.key);
         }))
+    }
+
+    /// From when until when the newest one is good, where that can be read.
+    pub fn validity(&self) -> Option<Validity> {
+        Validity::of(&self.current.load().cert)
+    }
+
+    /// Which file it came from.
+    fn path(&self) -> std::path::Display<'_> {
+        self.settings.cert.display()
     }
 
     /// What connections are accepted with.

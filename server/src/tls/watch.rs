@@ -1,14 +1,17 @@
-//! Looks whether the certificate was renewed.
+//! Looks whether the certificate was renewed, and whether it should be.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Certificate, TlsError};
-use crate::metrics::Metrics;
+use super::{
+    Certificate, TlsError,
+    validity::{Standing, Told},
+};
+use crate::{metrics::Metrics, time};
 
 /// Reads the files every so often, and at once on SIGHUP, until `stop` fires. A bad file changes
-/// nothing but the log and the metric.
+/// nothing but the log and the metric. A certificate that ends soon is told about once a day.
 pub async fn watch(
     certificate: Arc<Certificate>,
     metrics: Arc<Metrics>,
@@ -19,7 +22,9 @@ pub async fn watch(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut asked = Asked::new();
     let mut complained = String::new();
+    let mut told = Told::default();
     loop {
+        look_at_the_end(&certificate, &metrics, &mut told);
         tokio::select! {
             biased;
 
@@ -46,6 +51,21 @@ pub async fn watch(
                 }
             }
         }
+    }
+}
+
+fn look_at_the_end(certificate: &Certificate, metrics: &Metrics, told: &mut Told) {
+    let validity = certificate.validity();
+    if let Some(validity) = validity {
+        metrics.tls_ends(validity.until);
+    }
+    let path = certificate.path();
+    match told.due(validity, time::unix()) {
+        None => {}
+        Some(standing @ Standing::Over { .. }) => {
+            tracing::error!("the certificate {path} {standing}");
+        }
+        Some(standing) => tracing::warn!("the certificate {path} {standing}"),
     }
 }
 

@@ -1,6 +1,10 @@
 //! `check-config`: what is said of a configuration before it is used.
 
-use std::{net::TcpListener, process::Command};
+use std::{
+    net::TcpListener,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 
@@ -64,6 +68,41 @@ fn what_is_named_is_tried_and_what_fails_is_named() {
     let failed = serde_json::to_string(&failed).expect("JSON");
     assert!(failed.contains(&taken.1) && failed.contains("/nowhere/cert.pem"), "{failed}");
     assert!(!failed.contains("store"), "{failed}");
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of_and_one_that_has_ended_is_refused() {
+    const DAY: Duration = Duration::from_hours(24);
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name).to_str().expect("text").to_owned();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let now = SystemTime::now();
+    for (until, code, words) in [
+        (now + DAY * 200, 0, "ok      the certificate"),
+        (now + DAY * 10 + DAY / 2, 0, "WARNING the certificate"),
+        (now - DAY, 3, "FAILED  the certificate"),
+    ] {
+        let pair = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new(vec!["lab".to_owned()]).expect("a name");
+        params.not_before = (now - DAY * 300).into();
+        params.not_after = until.into();
+        let issued = params.self_signed(&pair).expect("signed");
+        std::fs::write(&cert, issued.pem()).expect("written");
+        std::fs::write(&key, pair.serialize_pem()).expect("written");
+        let tls = ["--tls-cert", &cert, "--tls-key", &key, "--listen", "127.0.0.1:0"];
+        let (ended, text) = check(&[&["--connect"], &tls[..]].concat());
+        assert_eq!(ended, Some(code), "{text}");
+        assert!(text.contains(words), "{text}");
+        let (_, text) = check(&[&["--connect", "--json"], &tls[..]].concat());
+        let said = json(&text);
+        let mut checks = said["checks"].as_array().expect("checks").iter();
+        let row = checks.find(|row| row["what"].to_string().contains("certificate"));
+        let row = row.expect("it is looked at").clone();
+        assert_eq!(row["ok"], code == 0, "{row}");
+        if words.starts_with("WARNING") {
+            assert!(row["warning"].to_string().contains("in 10 days: renew it"), "{row}");
+        }
+    }
 }
 
 #[test]

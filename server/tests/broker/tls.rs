@@ -1,6 +1,11 @@
 //! The broker's own TLS, over real sockets.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use futures_util::{SinkExt, StreamExt};
 use halyard_server::{BindError, RunError, Server, Settings, settings::TlsSettings};
@@ -35,9 +40,17 @@ impl Authority {
 
     /// A certificate for this machine and its key, in PEM.
     fn issue(&self) -> (String, String) {
+        self.issue_until(None)
+    }
+
+    /// One that ends then, in seconds since 1970.
+    fn issue_until(&self, until: Option<u64>) -> (String, String) {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(names).expect("names");
+        let mut params = CertificateParams::new(names).expect("names");
+        if let Some(until) = until {
+            params.not_after = (UNIX_EPOCH + Duration::from_secs(until)).into();
+        }
         let cert = params.signed_by(&key, &self.0).expect("signed");
         (cert.pem(), key.serialize_pem())
     }
@@ -213,6 +226,26 @@ async fn a_broken_certificate_changes_nothing_but_the_count_until_a_good_one_com
     std::fs::write(broker.dir.path().join("key.pem"), &good.1).expect("written");
     broker.until_counted(r#"halyard_tls_reloads_total{result="ok"} 1"#).await;
     assert_ne!(broker.shown().await, old);
+}
+
+#[tokio::test]
+async fn operators_see_when_the_certificate_ends_also_after_it_was_renewed() {
+    let broker = Secure::start().await;
+    let name = "halyard_tls_certificate_not_after_timestamp_seconds";
+    for until in [2_000_000_000, 2_100_000_000] {
+        write(broker.dir.path(), &broker.authority.issue_until(Some(until)));
+        broker.until_counted(&format!("{name} {until}")).await;
+    }
+    // It has no such end without TLS, and no alert says that it is near.
+    let plain = Settings { admin_listen: Some("127.0.0.1:0".parse().expect("one")), ..settings() };
+    let server = Server::bind(plain).await.expect("bound");
+    let (admin, stop) = (server.admin_addr().expect("asked for"), CancellationToken::new());
+    let running = tokio::spawn(server.run(stop.clone()));
+    let scrape = reqwest::get(format!("http://{admin}/metrics")).await.expect("answered");
+    let scrape = scrape.text().await.expect("text");
+    assert!(scrape.lines().all(|line| !line.starts_with(name)), "{scrape}");
+    stop.cancel();
+    timeout(SOON, running).await.expect("in time").expect("no panic").expect("no failure");
 }
 
 #[tokio::test]
