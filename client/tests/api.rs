@@ -6,7 +6,9 @@ mod support;
 
 use std::time::{Duration, SystemTime};
 
-use halyard_client::api::{Api, ApiError, Identity, RoomOptions, WhomToRevoke};
+use halyard_client::api::{
+    Api, ApiError, ApiOptions, Identity, LONGEST_WAIT, RoomOptions, WhomToRevoke,
+};
 use halyard_protocol::{access::Access, ids::PeerId, token::Token};
 use support::{
     http::{Answer, HttpServer},
@@ -26,6 +28,7 @@ fn identity() -> Identity {
         username: PeerId::new("me").unwrap(),
         id_token: Token::new(SECRET),
         expires_at: u64::MAX / 2,
+        lifetime: 3600,
     }
 }
 
@@ -166,9 +169,43 @@ async fn what_is_no_answer_says_so() {
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_not_waited_for_for_ever() {
     let server = HttpServer::start([Answer::Nothing]).await;
-    let api = Api::with_timeout(server.url.clone(), Duration::from_millis(100)).unwrap();
+    let options = ApiOptions { timeout: Duration::from_millis(100), ..ApiOptions::default() };
+    let api = Api::with(server.url.clone(), options).unwrap();
     let error = within("the time-out", api.sign_in()).await.unwrap_err();
     assert!(matches!(error, ApiError::TimedOut { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_busy_broker_is_asked_again_when_it_said() {
+    let body = r#"{"id_token":"i","username":"u-1","expires_in":3600}"#;
+    let answers = [Answer::Later(429, 0), Answer::Later(503, 0), say(200, body)];
+    let (server, api) = server(answers).await;
+    let identity = within("signed in", api.sign_in()).await.unwrap();
+    assert_eq!(identity.username.as_str(), "u-1");
+    assert_eq!(server.asked().len(), 3);
+    // With everything that belonged to the first try.
+    let answers = [Answer::Later(503, 0), say(200, r#"{"room_id":"ab12"}"#)];
+    let (server, api) = self::server(answers).await;
+    let room = "ab12".parse().unwrap();
+    let ttl = Some(Duration::from_mins(1));
+    within("extended", api.extend_room(&identity, &room, ttl)).await.unwrap();
+    let asked = server.asked();
+    assert_eq!((asked.len(), &asked[0].body), (2, &asked[1].body));
+    assert!(asked[1].head.contains("authorization: Bearer i"));
+}
+
+#[tokio::test]
+async fn a_broker_that_asks_for_a_long_wait_is_asked_once_and_the_wait_is_told() {
+    for (seconds, told) in [(60, Duration::from_mins(1)), (1_000_000, LONGEST_WAIT)] {
+        let (server, api) = server([Answer::Later(503, seconds)]).await;
+        let error = within("the refusal", api.sign_in()).await.unwrap_err();
+        assert_eq!((error.retry_after(), error.code()), (Some(told), "LIMIT_EXCEEDED"));
+        assert_eq!(server.asked().len(), 1);
+    }
+    // What waiting does not help is not asked again either.
+    let (server, api) = server([Answer::Later(403, 0)]).await;
+    assert!(within("the refusal", api.sign_in()).await.unwrap_err().is_refusal());
+    assert_eq!(server.asked().len(), 1);
 }
 
 #[tokio::test]

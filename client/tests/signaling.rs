@@ -341,16 +341,14 @@ async fn a_broker_that_asks_to_wait_is_not_hurried() {
     let broker = Broker::start().await;
     let ((_link, _, mut events), socket, _) = connected(&broker, broker.config()).await;
     drop(socket);
-    for _ in 0..2 {
-        // The old place, then a new one.
-        let mut socket = broker.accept().await;
-        socket.hear().await;
-        socket
-            .say(&json!({"type": "error", "code": "LIMIT_EXCEEDED", "message": "slow down",
-                "retry_after": 60}))
-            .await;
-        socket.hear_close().await;
-    }
+    // Only once: the old place is still there, for later.
+    let mut socket = broker.accept().await;
+    assert!(socket.hear().await["resume_token"].is_string());
+    socket
+        .say(&json!({"type": "error", "code": "LIMIT_EXCEEDED", "message": "slow down",
+            "retry_after": 60}))
+        .await;
+    socket.hear_close().await;
     loop {
         let SignalEvent::Lost { reason, retry_in } = next(&mut events).await else {
             panic!("it waits")
@@ -397,6 +395,89 @@ async fn an_identity_that_the_broker_does_not_know_any_more_is_replaced_once() {
     let (refused, ()) = tokio::join!(Signaling::connect(broker.config()), serve);
     let error = refused.map(|_| ()).unwrap_err();
     assert_eq!(error.code(), "INVALID_IDENTITY");
+}
+
+#[tokio::test]
+async fn a_place_is_kept_while_the_broker_only_says_not_now() {
+    let broker = Broker::start().await;
+    let ((_link, _, mut events), socket, _) = connected(&broker, broker.config()).await;
+    drop(socket);
+    let mut socket = broker.accept().await;
+    assert_eq!(socket.hear().await["resume_token"], "s3cret-resume");
+    socket.say(&json!({"type": "error", "code": "UNAVAILABLE", "message": "not now"})).await;
+    socket.hear_close().await;
+    let (_socket, register) = broker.register_as(json!({"resumed": true})).await;
+    assert_eq!(register["resume_token"], "s3cret-resume");
+    let SignalEvent::Reconnected(again) = next_but_lost(&mut events).await else { panic!("back") };
+    assert!(again.resumed);
+}
+
+/// An identity of which half is over.
+fn stale() -> (u64, u64) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    (now.as_secs() + 3000, 6000)
+}
+
+const RENEWED: &str = r#"{"id_token":"new-id","username":"me","expires_in":6000}"#;
+
+async fn next_identity(events: &mut mpsc::Receiver<SignalEvent>) -> halyard_client::api::Identity {
+    match next(events).await {
+        SignalEvent::Identity(identity) => identity,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_identity_is_renewed_while_the_link_is_up_and_used_at_the_next_reconnect() {
+    let broker = Broker::start().await;
+    let mut config = broker.config();
+    (config.identity.expires_at, config.identity.lifetime) = stale();
+    config.owner = true;
+    let ((_link, _, mut events), socket, _) = connected(&broker, config).await;
+    broker.serve_http_once(RENEWED).await;
+    let identity = next_identity(&mut events).await;
+    assert_eq!((identity.username.as_str(), identity.id_token.expose()), ("me", "new-id"));
+    drop(socket);
+    let (_socket, register) = broker.register_as(json!({"resumed": true})).await;
+    assert_eq!((&register["peer_id"], &register["id_token"]), (&json!("me"), &json!("new-id")));
+    assert!(register["token"].is_null(), "still the owner");
+}
+
+#[tokio::test]
+async fn a_renewal_that_hangs_or_fails_holds_nothing_up_and_is_tried_again() {
+    let broker = Broker::start().await;
+    let mut config = broker.config();
+    // An eighth of what is left is the wait for the next try.
+    (config.identity.expires_at, config.identity.lifetime) = (stale().0 - 2990, 60);
+    config.timing.dial = Duration::from_millis(500);
+    let ((_link, _, mut events), mut socket, _) = connected(&broker, config).await;
+    let _hangs = broker.accept_nothing().await;
+    socket.say(&json!({"type": "peer_left", "peer_id": "w"})).await;
+    assert!(matches!(next(&mut events).await, SignalEvent::Message(_)));
+    broker.serve_http_once("what?").await;
+    broker.serve_http_once(RENEWED).await;
+    assert_eq!(next_identity(&mut events).await.id_token.expose(), "new-id");
+}
+
+#[tokio::test]
+async fn who_an_identity_was_replaced_by_is_told_before_the_new_registration() {
+    let broker = Broker::start().await;
+    let ((_link, _, mut events), socket, _) = connected(&broker, broker.config()).await;
+    drop(socket);
+    // Its keys are others now.
+    for _ in 0..2 {
+        let mut socket = broker.accept().await;
+        socket.hear().await;
+        let refuse = json!({"type": "error", "code": "INVALID_IDENTITY", "message": "who?"});
+        socket.say(&refuse).await;
+        socket.hear_close().await;
+    }
+    broker.serve_http_once(r#"{"id_token":"new-id","username":"me-2","expires_in":60}"#).await;
+    let _socket = broker.register().await;
+    let SignalEvent::Identity(identity) = next_but_lost(&mut events).await else { panic!("told") };
+    assert_eq!(identity.username.as_str(), "me-2");
+    let SignalEvent::Reconnected(again) = next(&mut events).await else { panic!("back") };
+    assert_eq!(again.peer_id.as_str(), "me-2");
 }
 
 #[tokio::test]

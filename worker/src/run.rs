@@ -36,6 +36,7 @@ pub async fn run(
             state_file: settings.state_file,
             ttl: settings.room_ttl,
             metadata: parts.metadata(),
+            trust: settings.trust,
         },
         shared: parts.shared(),
         presence: parts.presence(),

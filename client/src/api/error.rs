@@ -1,7 +1,12 @@
 //! What can go wrong in a call, in the caller's words.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use url::Url;
+
+/// The longest wait that a broker can ask for.
+pub const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// A call to the broker failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,9 @@ pub enum ApiError {
         code: String,
         /// For people.
         message: String,
+        /// When to try again, where the server said so (`Retry-After` in seconds), at most
+        /// [`LONGEST_WAIT`].
+        retry_after: Option<Duration>,
     },
     /// It answered something that is not an answer to this call: probably not a Halyard server.
     #[error(
@@ -66,6 +74,14 @@ impl ApiError {
         matches!(self, Self::Refused { status, .. } if *status < 500 && *status != 429)
     }
 
+    /// How long to wait before another try, where the broker said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// A stable word for programs.
     pub fn code(&self) -> &str {
         match self {
@@ -88,7 +104,7 @@ impl ApiError {
     }
 
     /// Reads `{"code","message"}`, and makes the best of anything else.
-    pub(super) fn refused(status: u16, body: &[u8]) -> Self {
+    pub(super) fn refused(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Words {
             code: Option<String>,
@@ -115,7 +131,8 @@ impl ApiError {
             Some(text) => text.chars().filter(char::is_ascii_graphic).take(64).collect(),
             None => format!("HTTP_{status}"),
         };
-        Self::Refused { status, code, message }
+        let retry_after = retry_after.map(|wait| wait.min(LONGEST_WAIT));
+        Self::Refused { status, code, message, retry_after }
     }
 }
 
@@ -125,5 +142,5 @@ fn cause(error: &dyn std::error::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    inner.to_string()
+    crate::tls::explained(inner.to_string())
 }

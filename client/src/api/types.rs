@@ -16,12 +16,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-/// An identity is not used for anything new when less than this is left of it: the call itself
-/// takes time, and clocks disagree.
+/// An identity is not used for anything new when less than this is left of it, or a tenth of its
+/// life where that is less: the call itself takes time, and clocks disagree.
 const FRESH_MARGIN: Duration = Duration::from_secs(30);
 
-/// An identity is renewed when less than this is left of it. Brokers give an hour.
-const RENEW_AHEAD: Duration = Duration::from_mins(15);
+/// An identity is renewed when this part of its life is left: a broker may be away for as long
+/// without anybody losing a room.
+const RENEW_AHEAD: u32 = 2;
+
+/// How often it is looked, at the least, whether it is time: clocks are set, and machines sleep.
+const LOOK_EVERY: Duration = Duration::from_mins(2);
+
+/// Shortest wait after a renewal that did not work.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Somebody, as the broker knows them. Anonymous, but the same from call to call: rooms belong to
 /// an identity.
@@ -35,18 +42,38 @@ pub struct Identity {
     pub id_token: Token,
     /// When the proof ends, in seconds since 1970 by this machine's clock.
     pub expires_at: u64,
+    /// How many seconds it was good for when it was given out.
+    #[serde(default = "an_hour")]
+    pub lifetime: u64,
 }
 
 impl Identity {
-    /// Whether it should be renewed when there is an occasion: little of its time is left.
+    /// Whether it should be renewed when there is an occasion: half of its life is over.
     pub fn is_stale(&self, now: SystemTime) -> bool {
-        !self.is_fresh(now + RENEW_AHEAD)
+        self.left(now) <= self.renewed_ahead()
     }
 
     /// Whether it may still be used for something new.
     pub fn is_fresh(&self, now: SystemTime) -> bool {
-        let until = UNIX_EPOCH + Duration::from_secs(self.expires_at);
-        until.duration_since(now).is_ok_and(|left| left > FRESH_MARGIN)
+        self.left(now) > FRESH_MARGIN.min(Duration::from_secs(self.lifetime) / 10)
+    }
+
+    /// How long to wait until it is looked at again whether it should be renewed: until it is
+    /// stale, or, where it is and renewing it did not work, more often the less is left.
+    pub fn look_again(&self, now: SystemTime) -> Duration {
+        let left = self.left(now);
+        let until_stale = left.saturating_sub(self.renewed_ahead());
+        let wait = if until_stale.is_zero() { (left / 8).max(LOOK_AGAIN) } else { until_stale };
+        wait.min(LOOK_EVERY)
+    }
+
+    fn left(&self, now: SystemTime) -> Duration {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Duration::from_secs(self.expires_at).saturating_sub(now)
+    }
+
+    fn renewed_ahead(&self) -> Duration {
+        Duration::from_secs(self.lifetime) / RENEW_AHEAD
     }
 }
 
@@ -71,6 +98,7 @@ impl SignedIn {
             username: self.username,
             id_token: self.id_token,
             expires_at: now.saturating_add(self.expires_in),
+            lifetime: self.expires_in,
         }
     }
 }
@@ -215,4 +243,55 @@ pub struct Health {
     /// The server's version.
     #[serde(default)]
     pub version: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BORN: u64 = 1_000_000;
+
+    fn identity(lifetime: u64) -> Identity {
+        Identity {
+            username: PeerId::new("me").expect("a name"),
+            id_token: Token::new("i"),
+            expires_at: BORN + lifetime,
+            lifetime,
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(BORN + seconds)
+    }
+
+    #[test]
+    fn an_identity_is_renewed_at_half_of_its_life_and_used_until_shortly_before_its_end() {
+        for lifetime in [4, 60, 3600, 24 * 3600] {
+            let identity = identity(lifetime);
+            let half = lifetime / 2;
+            assert!(!identity.is_stale(at(half - 1)) && identity.is_stale(at(half)), "{lifetime}");
+            assert!(identity.is_fresh(at(half)), "{lifetime}");
+            assert!(!identity.is_fresh(at(lifetime)), "{lifetime}");
+        }
+        let hour = identity(3600);
+        assert!(hour.is_fresh(at(3569)) && !hour.is_fresh(at(3570)));
+    }
+
+    #[test]
+    fn it_is_looked_at_when_it_is_due_and_after_a_failure_ever_more_often() {
+        let short = identity(40);
+        assert_eq!(short.look_again(at(0)), Duration::from_secs(20));
+        assert_eq!(short.look_again(at(20)), Duration::from_millis(2500));
+        assert_eq!(short.look_again(at(36)), LOOK_AGAIN);
+        assert_eq!(short.look_again(at(99)), LOOK_AGAIN, "over: a reconnect signs in anew");
+        // However far away, a machine that slept notices.
+        assert_eq!(identity(3600).look_again(at(0)), LOOK_EVERY);
+    }
+
+    #[test]
+    fn an_identity_that_an_older_version_kept_is_still_read() {
+        let kept = r#"{"username":"me","id_token":"i","expires_at":7}"#;
+        let identity: Identity = serde_json::from_str(kept).expect("an identity");
+        assert_eq!(identity.lifetime, 3600);
+    }
 }

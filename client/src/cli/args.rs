@@ -45,7 +45,11 @@ pub(super) struct Global {
     /// process list
     #[arg(long, global = true, value_name = "TOKEN", help_heading = "Where")]
     pub(super) token: Option<String>,
-    /// Settings in TOML: server, room, token, token_file [env: HALYARD_CONFIG]
+    /// Authorities (PEM) whose certificates are believed of the server, beside the system's
+    /// [env: HALYARD_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Where")]
+    pub(super) ca_file: Option<PathBuf>,
+    /// Settings in TOML: server, room, token, token_file, ca_file [env: HALYARD_CONFIG]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Where")]
     pub(super) config: Option<PathBuf>,
     /// How long to wait for a worker to come into the room, for example 20s

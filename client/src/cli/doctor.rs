@@ -9,7 +9,6 @@ use std::{
 
 use halyard_protocol::{access::PeerRole, link::JoinLink};
 use serde_json::json;
-use url::Url;
 
 use super::{
     args::Doctor,
@@ -42,9 +41,9 @@ pub(super) async fn run(context: &Context<'_>, mut args: Doctor) -> Result<(), C
     let work = async {
         receive_buffer(&mut report)?;
         if let Some(server) = server
-            && let Some(identity) = reach(&mut report, server.clone()).await?
+            && let Some(identity) = reach(&mut report, context.api(server.clone())?).await?
         {
-            servers::check(&mut report, &Api::new(server)?, &identity).await?;
+            servers::check(&mut report, &context.api(server)?, &identity).await?;
             if let Some(link) = link {
                 connect(&mut report, context, link, identity).await?;
             }
@@ -129,10 +128,10 @@ fn receive_buffer(report: &mut Report) -> Result<(), CliError> {
 }
 
 /// Whether there is a broker, and whether it signs us in.
-async fn reach(report: &mut Report, server: Url) -> Result<Option<Identity>, CliError> {
+async fn reach(report: &mut Report, api: Api) -> Result<Option<Identity>, CliError> {
     const NAME: &str = "server";
     let started = Instant::now();
-    let api = Api::new(server.clone())?;
+    let server = api.server();
     match api.health().await {
         Ok(health) => {
             let version = health.version.map(|v| format!(", version {v}")).unwrap_or_default();
@@ -171,6 +170,7 @@ async fn connect(
         worker_wait: context.settings.wait.unwrap_or(WAIT),
         connection_wait: WAIT,
         relay_only: context.settings.relay_only,
+        trust: context.settings.trust.clone(),
         ..SessionOptions::default()
     };
     let session = match Session::open(link, options).await {

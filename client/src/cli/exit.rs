@@ -262,8 +262,12 @@ mod tests {
         });
         assert_eq!((wrong.exit, wrong.code.as_str()), (Exit::Refused, "INVALID_TOKEN"));
         assert!(wrong.message.starts_with("Invalid token; use the whole link"), "{wrong}");
-        let refused =
-            ApiError::Refused { status: 403, code: "FORBIDDEN".into(), message: "no".into() };
+        let refused = ApiError::Refused {
+            status: 403,
+            code: "FORBIDDEN".into(),
+            message: "no".into(),
+            retry_after: None,
+        };
         assert_eq!(CliError::from(SessionError::from(refused)).exit, Exit::Refused);
     }
 

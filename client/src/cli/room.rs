@@ -71,7 +71,7 @@ impl<'a> Owned<'a> {
                 ),
             )
         })?;
-        let api = Api::new(server)?;
+        let api = context.api(server)?;
         let identity = fresh(&api, kept, &mut state).await?;
         Ok(Self { context, api, identity, room })
     }
@@ -109,7 +109,7 @@ async fn create(context: &Context<'_>, options: RoomOptions) -> Result<(), CliEr
         context.settings.server.clone().ok_or_else(|| {
             CliError::usage("no server is named: add --server URL or HALYARD_SERVER")
         })?;
-    let api = Api::new(server.clone())?;
+    let api = context.api(server.clone())?;
     let mut state = State::open(context.settings.state_dir.as_deref())?;
     let kept = state.identity(&server).filter(|kept| kept.is_fresh(SystemTime::now()));
     let identity = match kept {

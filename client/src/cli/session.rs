@@ -8,6 +8,7 @@ use std::{
 use halyard_protocol::{channel::Severity, link::JoinLink};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::{
     exit::CliError,
@@ -15,7 +16,10 @@ use super::{
     settings::Settings,
     state::State,
 };
-use crate::session::{Session, SessionEvent, SessionOptions};
+use crate::{
+    api::Api,
+    session::{Session, SessionEvent, SessionOptions},
+};
 
 /// Everything a command has to do with.
 pub(super) struct Context<'a> {
@@ -38,12 +42,20 @@ impl Context<'_> {
         }
     }
 
+    /// Calls of this server.
+    pub(super) fn api(&self, server: Url) -> Result<Api, CliError> {
+        Ok(Api::with(server, self.settings.trust.clone())?)
+    }
+
     /// How the settings want a session to be. A link without a token is the owner's: then the
     /// identity that made rooms on this server comes.
     pub(super) fn options(&self, link: &JoinLink) -> Result<SessionOptions, CliError> {
-        let mut options =
-            SessionOptions { relay_only: self.settings.relay_only, ..SessionOptions::default() };
-        options.choice = self.settings.choice.clone();
+        let mut options = SessionOptions {
+            relay_only: self.settings.relay_only,
+            trust: self.settings.trust.clone(),
+            choice: self.settings.choice.clone(),
+            ..SessionOptions::default()
+        };
         if let Some(wait) = self.settings.wait {
             options.worker_wait = wait;
         }

@@ -14,7 +14,7 @@ use super::{
     args::{Global, server_address},
     exit::CliError,
 };
-use crate::session::Choice;
+use crate::{session::Choice, tls::Trust};
 
 /// A file with settings or a secret is a few lines; more is some other file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -32,6 +32,8 @@ pub(super) struct Settings {
     /// Which of the room's workers is meant.
     pub(super) choice: Choice,
     pub(super) relay_only: bool,
+    /// Whom TLS believes.
+    pub(super) trust: Trust,
     /// Where identities are kept; `None` without a home.
     pub(super) state_dir: Option<PathBuf>,
 }
@@ -70,6 +72,7 @@ struct File {
     room: Option<String>,
     token: Option<Token>,
     token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -95,6 +98,15 @@ impl Settings {
             RoomId::new(text).map_err(|error| CliError::usage(format!("{from}: {error}")))
         })
         .transpose()?;
+        let trust = pick([
+            ("--ca-file", flags.ca_file.as_deref()),
+            ("HALYARD_CA_FILE", environment.get("HALYARD_CA_FILE").map(Path::new)),
+            ("ca_file in the file", file.ca_file.as_deref()),
+        ])
+        .map(|(from, path)| {
+            Trust::and_file(path).map_err(|error| CliError::usage(format!("{from}: {error}")))
+        })
+        .transpose()?;
         let state_home = environment
             .get("XDG_STATE_HOME")
             .map(PathBuf::from)
@@ -112,6 +124,7 @@ impl Settings {
                 least_busy: false,
             },
             relay_only: flags.relay_only,
+            trust: trust.unwrap_or_default(),
             state_dir: state_home.map(|home| home.join("halyard")),
         })
     }
@@ -149,9 +162,7 @@ impl Settings {
     }
 }
 
-fn pick<'a, const N: usize>(
-    sources: [(&'static str, Option<&'a str>); N],
-) -> Option<(&'static str, &'a str)> {
+fn pick<T, const N: usize>(sources: [(&'static str, Option<T>); N]) -> Option<(&'static str, T)> {
     sources.into_iter().find_map(|(from, value)| Some((from, value?)))
 }
 

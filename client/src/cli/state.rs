@@ -100,6 +100,7 @@ mod tests {
             username: PeerId::new("u").expect("a name"),
             id_token: Token::new("s3cret"),
             expires_at: 7,
+            lifetime: 3600,
         }
     }
 

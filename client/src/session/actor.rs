@@ -177,6 +177,8 @@ impl Actor {
                 self.shared.tell(SessionEvent::SignalBack);
                 self.registered(&registered, true).await
             }
+            // Nobody but the link needs it.
+            Some(SignalEvent::Identity(_)) => Ok(()),
             Some(SignalEvent::Lost { reason, retry_in }) => {
                 self.signal_lost = Some(reason.clone());
                 self.shared.tell(SessionEvent::SignalLost { reason, retry_in });

@@ -76,11 +76,12 @@ impl Session {
     pub async fn open(link: JoinLink, options: SessionOptions) -> Result<Self, SessionError> {
         let identity = match &options.identity {
             Some(identity) if identity.is_fresh(SystemTime::now()) => identity.clone(),
-            _ => Api::new(link.server().clone())?.sign_in().await?,
+            _ => Api::with(link.server().clone(), options.trust.clone())?.sign_in().await?,
         };
         let mut config = SignalConfig::new(link.server().clone(), link.room().clone(), identity);
         config.token = link.token().cloned();
         config.role = PeerRole::Client;
+        config.trust = options.trust.clone();
         let (signaling, registered, signals) = Signaling::connect(config).await?;
         let shared = Arc::new(Shared::new());
         let stop = CancellationToken::new();

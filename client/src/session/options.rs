@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Choice;
-use crate::api::Identity;
+use crate::{api::Identity, tls::Trust};
 
 /// Wishes for a session. The default is a program without a picture and with usual patience.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct SessionOptions {
     pub relay_only: bool,
     /// Program and version, told to the worker in `HELLO`.
     pub name: String,
+    /// Which certificates of brokers are believed.
+    pub trust: Trust,
     /// Who comes. A fresh anonymous identity if not given.
     pub identity: Option<Identity>,
     /// Which worker to connect to.
@@ -31,6 +33,7 @@ impl Default for SessionOptions {
             video: false,
             relay_only: false,
             name: concat!("halyard/", env!("CARGO_PKG_VERSION")).to_owned(),
+            trust: Trust::default(),
             identity: None,
             choice: Choice::default(),
             worker_wait: Duration::from_secs(20),

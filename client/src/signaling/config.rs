@@ -8,7 +8,7 @@ use halyard_protocol::{
 use url::Url;
 
 use super::BackoffPolicy;
-use crate::api::Identity;
+use crate::{api::Identity, tls::Trust};
 
 /// What to connect to, and as whom. Make one with [`SignalConfig::new`] and change what differs.
 #[derive(Debug, Clone)]
@@ -22,8 +22,9 @@ pub struct SignalConfig {
     /// This identity owns the room: it comes without the token, which may be replaced meanwhile.
     /// Where the identity has run out, the token is what is left.
     pub owner: bool,
-    /// Who comes. Its user name becomes the peer id. When it has run out by the time of a
-    /// reconnect, the link signs in anew and goes by the new name.
+    /// Who comes. Its user name becomes the peer id. It is renewed while the link is up, told by
+    /// [`SignalEvent::Identity`](super::SignalEvent::Identity). When it has run out all the same by
+    /// the time of a reconnect, the link signs in anew and goes by the new name.
     pub identity: Identity,
     /// Worker or client.
     pub role: PeerRole,
@@ -31,6 +32,8 @@ pub struct SignalConfig {
     pub is_admin: bool,
     /// What others may find this peer by.
     pub metadata: Metadata,
+    /// Which certificates are believed.
+    pub trust: Trust,
     /// How patiently.
     pub timing: Timing,
 }
@@ -47,6 +50,7 @@ impl SignalConfig {
             role: PeerRole::Client,
             is_admin: false,
             metadata: Metadata::default(),
+            trust: Trust::default(),
             timing: Timing::default(),
         }
     }

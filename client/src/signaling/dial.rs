@@ -1,30 +1,31 @@
 //! One try to get a registered socket.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant, SystemTime},
+};
 
 use halyard_protocol::{
     limits::{MAX_SIGNAL_BYTES, RESUME_WINDOW},
     signal::{ErrorCode, Metadata, Register, Registered, ServerMessage},
     token::Token,
 };
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
     tungstenite::{self, protocol::WebSocketConfig},
 };
 use url::Url;
 
 use super::{SignalConfig, SignalError, address, register};
-use crate::api::Api;
+use crate::api::{Api, ApiError, ApiOptions, Identity};
 
 /// A socket to the broker.
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// After this many failed tries at an address that a draining broker named, home is tried again.
 const TRIES_ABROAD: u32 = 3;
-
-/// How often it is looked at whether the identity runs out soon.
-pub(super) const RENEW_EVERY: Duration = Duration::from_mins(2);
 
 /// A registered socket, and what was said before the registration.
 pub(super) struct Connected {
@@ -39,6 +40,10 @@ pub(super) struct Dialer {
     present: Url,
     failed_here: u32,
     resume: Option<Resume>,
+    /// The identity is another than whoever made the link knows.
+    identity_changed: bool,
+    /// Whom TLS believes, once it was needed.
+    tls: OnceLock<Arc<ClientConfig>>,
 }
 
 struct Resume {
@@ -52,7 +57,14 @@ impl Dialer {
         config.server.set_query(None);
         config.server.set_fragment(None);
         crate::tls::install_provider();
-        Ok(Self { present: config.server.clone(), config, failed_here: 0, resume: None })
+        Ok(Self {
+            present: config.server.clone(),
+            config,
+            failed_here: 0,
+            resume: None,
+            identity_changed: false,
+            tls: OnceLock::new(),
+        })
     }
 
     /// The socket went away: the clock of the resume window runs.
@@ -79,20 +91,34 @@ impl Dialer {
         self.config.metadata.merge(update);
     }
 
-    /// Renews an identity that is about to run out, so that a later reconnect goes by the same name
-    /// and with the same rights.
-    pub(super) async fn renew(&mut self) {
+    /// Renews the identity where it is time to, so that a later reconnect goes by the same name and
+    /// with the same rights.
+    pub(super) fn renewing(
+        &self,
+    ) -> Option<impl Future<Output = Result<Identity, ApiError>> + use<>> {
         if !self.config.identity.is_stale(SystemTime::now()) {
-            return;
+            return None;
         }
-        let renewed = match Api::with_timeout(self.present.clone(), self.config.timing.dial) {
-            Ok(api) => api.renew(&self.config.identity).await,
-            Err(error) => Err(error),
-        };
-        match renewed {
-            Ok(identity) => self.config.identity = identity,
-            Err(error) => tracing::debug!(%error, "the identity was not renewed"),
-        }
+        let (api, identity) = (self.api(), self.config.identity.clone());
+        Some(async move { api?.renew(&identity).await })
+    }
+
+    /// From now on.
+    pub(super) fn set_identity(&mut self, identity: Identity) {
+        self.config.owner &= identity.username == self.config.identity.username;
+        self.config.identity = identity;
+        self.identity_changed = true;
+    }
+
+    /// The identity, where nobody was told of it yet.
+    pub(super) fn take_changed_identity(&mut self) -> Option<Identity> {
+        std::mem::take(&mut self.identity_changed).then(|| self.config.identity.clone())
+    }
+
+    fn api(&self) -> Result<Api, ApiError> {
+        let SignalConfig { timing, trust, .. } = &self.config;
+        let options = ApiOptions { timeout: timing.dial, trust: trust.clone() };
+        Api::with(self.present.clone(), options)
     }
 
     /// One try, with everything that belongs to it: signing in where the identity has run out, the
@@ -117,8 +143,9 @@ impl Dialer {
     async fn connect_here(&mut self) -> Result<Connected, SignalError> {
         if let Some(token) = self.resume_token() {
             match self.register(Some(token)).await {
-                Err(SignalError::Refused { message, .. }) => {
-                    tracing::debug!(message, "the old place is gone, registering anew");
+                // A broker that is busy, or whose store is away, still keeps the place.
+                Err(error @ SignalError::Refused { .. }) if error.is_fatal() => {
+                    tracing::debug!(%error, "the old place is gone, registering anew");
                     self.resume = None;
                 }
                 other => return other,
@@ -143,10 +170,15 @@ impl Dialer {
         (away < RESUME_WINDOW).then(|| resume.token.clone())
     }
 
+    /// As the same again where the broker lets us: its clock is what counts, and it believes a
+    /// proof for a while longer.
     async fn sign_in(&mut self) -> Result<(), SignalError> {
-        let api = Api::with_timeout(self.present.clone(), self.config.timing.dial)?;
-        self.config.identity = api.sign_in().await?;
-        self.config.owner = false;
+        let api = self.api()?;
+        let identity = match api.sign_in_as(&self.config.identity).await {
+            Err(error) if error.is_refusal() => api.sign_in().await?,
+            signed_in => signed_in?,
+        };
+        self.set_identity(identity);
         Ok(())
     }
 
@@ -189,12 +221,16 @@ impl Dialer {
             .max_write_buffer_size(2 * MAX_SIGNAL_BYTES)
             .max_message_size(Some(MAX_SIGNAL_BYTES))
             .max_frame_size(Some(MAX_SIGNAL_BYTES));
-        let dialed = connect_async_with_config(url.as_str(), Some(config), true);
+        let tls = (url.scheme() == "wss").then(|| {
+            let client = self.tls.get_or_init(|| self.config.trust.client());
+            Connector::Rustls(Arc::clone(client))
+        });
+        let dialed = connect_async_tls_with_config(url.as_str(), Some(config), true, tls);
         match tokio::time::timeout(self.config.timing.dial, dialed).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(error)) => Err(SignalError::Unreachable {
                 server: self.present.to_string(),
-                reason: reason(&error),
+                reason: crate::tls::explained(reason(&error)),
             }),
             Err(_) => {
                 Err(SignalError::TimedOut { server: self.present.to_string(), what: "connection" })

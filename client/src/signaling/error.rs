@@ -100,6 +100,15 @@ impl SignalError {
         }
     }
 
+    /// How long to wait before another try, where the broker said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::SignIn(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     /// Whether the broker was reached and said no (and not: could not be reached).
     pub fn is_refusal(&self) -> bool {
         match self {

@@ -29,6 +29,8 @@ pub use backoff::{Backoff, BackoffPolicy};
 pub use config::{SignalConfig, Timing};
 pub use error::SignalError;
 
+use crate::api::Identity;
+
 /// Outgoing messages that wait while the socket is away. A join is an offer and some twenty
 /// candidates, so this is several joins; it is what the broker keeps in the other direction.
 const OUTGOING: usize = halyard_protocol::limits::MAX_RESUME_MESSAGES;
@@ -50,6 +52,11 @@ pub enum SignalEvent {
     /// A new socket is registered. Its `resumed` says whether the old place was still there; if
     /// not, the peers listed are all there are, and `peer_id` may be another than before.
     Reconnected(Box<Registered>),
+    /// Who we are was proved anew: keep it where the old proof was kept. With the same user name
+    /// until the old proof had run out or the broker did not know it any more; then it comes before
+    /// the registration by the new name, and what the old one owned is owned by nobody who can
+    /// come back.
+    Identity(Identity),
     /// The socket is gone, or one more try failed. The task goes on by itself.
     Lost {
         /// For people.

@@ -5,9 +5,7 @@ use halyard_protocol::signal::{ClientMessage, Register, Registered, ServerError,
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::SignalError;
-
-/// The longest wait that a broker can ask for.
-const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_mins(5);
+use crate::api::LONGEST_WAIT;
 
 /// What may come before the answer; more is no broker of ours.
 const BEFORE: usize = 16;

@@ -1,6 +1,9 @@
 //! The task behind a link: two small loops, connected and dialing.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    time::{Duration, Instant, SystemTime},
+};
 
 use futures_util::{SinkExt, StreamExt};
 use halyard_protocol::signal::{ClientMessage, ServerMessage};
@@ -10,10 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Backoff, SignalError, SignalEvent, Timing,
-    dial::{Connected, Dialer, RENEW_EVERY, Socket},
+    dial::{Connected, Dialer, Socket},
     queue::{self, EventQueue, NobodyListens},
     register::printable,
 };
+use crate::api::{ApiError, Identity};
+
+/// A call for a fresh proof of who we are, while messages go on.
+type Renewing = Pin<Box<dyn Future<Output = Result<Identity, ApiError>> + Send>>;
 
 /// Why the connected loop ended.
 enum Exit {
@@ -64,6 +71,7 @@ impl Link {
         let mut connected = first;
         let mut name = connected.registered.peer_id.clone();
         loop {
+            self.tell_identity();
             for message in connected.before {
                 self.events.push(SignalEvent::Message(message));
             }
@@ -88,6 +96,7 @@ impl Link {
                                 self.forget_waiting();
                                 name = again.registered.peer_id.clone();
                             }
+                            self.tell_identity();
                             let registered = Box::new(again.registered.clone());
                             self.events.push(SignalEvent::Reconnected(registered));
                             connected = again;
@@ -127,8 +136,8 @@ impl Link {
         }
         let mut heard = Instant::now();
         let mut asked = false;
-        let mut renew =
-            tokio::time::interval_at(tokio::time::Instant::now() + RENEW_EVERY, RENEW_EVERY);
+        let mut renewing: Option<Renewing> = None;
+        let mut look_at = Instant::now();
         loop {
             let patience = if asked { self.timing.dead_after } else { self.timing.ping_after };
             tokio::select! {
@@ -165,7 +174,14 @@ impl Link {
                         return exit;
                     }
                 }
-                _ = renew.tick() => self.dialer.renew().await,
+                () = tokio::time::sleep_until(look_at.into()), if renewing.is_none() => {
+                    renewing = self.dialer.renewing().map(|it| Box::pin(it) as Renewing);
+                    look_at = Instant::now() + self.look_again();
+                }
+                result = renewed(&mut renewing) => {
+                    renewing = None;
+                    look_at = Instant::now() + self.renewed(result);
+                }
                 () = tokio::time::sleep_until((heard + patience).into()), if self.events.has_room() => {
                     if asked {
                         return Exit::Lost(format!(
@@ -178,6 +194,32 @@ impl Link {
                     }
                 }
             }
+        }
+    }
+
+    fn look_again(&self) -> Duration {
+        self.dialer.config.identity.look_again(SystemTime::now())
+    }
+
+    /// How long until it is looked at again.
+    fn renewed(&mut self, renewed: Result<Identity, ApiError>) -> Duration {
+        match renewed {
+            Ok(identity) => {
+                self.dialer.set_identity(identity);
+                self.tell_identity();
+                self.look_again()
+            }
+            Err(error) => {
+                let wait = self.look_again().max(error.retry_after().unwrap_or_default());
+                tracing::warn!(%error, ?wait, "the identity was not renewed, trying again");
+                wait
+            }
+        }
+    }
+
+    fn tell_identity(&mut self) {
+        if let Some(identity) = self.dialer.take_changed_identity() {
+            self.events.push(SignalEvent::Identity(identity));
         }
     }
 
@@ -258,11 +300,7 @@ impl Link {
             };
             match result {
                 Err(error) if !error.is_fatal() => {
-                    if let SignalError::Refused { retry_after: Some(wait), .. } = &error {
-                        at_least = *wait;
-                    } else {
-                        at_least = Duration::ZERO;
-                    }
+                    at_least = error.retry_after().unwrap_or_default();
                     reason = error.to_string();
                 }
                 result => return Some(result),
@@ -295,4 +333,12 @@ async fn goodbye(waiting: Vec<ClientMessage>, socket: &mut Socket) {
         Ok::<_, tokio_tungstenite::tungstenite::Error>(())
     };
     let _ = tokio::time::timeout(super::GOODBYE, said).await;
+}
+
+/// What came of a renewal; never while there is none.
+async fn renewed(renewing: &mut Option<Renewing>) -> Result<Identity, ApiError> {
+    match renewing {
+        Some(renewing) => renewing.await,
+        None => std::future::pending().await,
+    }
 }

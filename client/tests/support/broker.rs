@@ -73,6 +73,11 @@ impl Broker {
         (socket, register)
     }
 
+    /// The next connection, of which nothing is read.
+    pub async fn accept_nothing(&self) -> TcpStream {
+        within("somebody dials", self.listener.accept()).await.unwrap().0
+    }
+
     /// Answers the next request on the same port as plain HTTP.
     pub async fn serve_http_once(&self, body: &str) {
         within("somebody asks", async {
@@ -97,6 +102,7 @@ impl Broker {
             username: PeerId::new("me").unwrap(),
             id_token: Token::new(ID_SECRET),
             expires_at: u64::MAX / 2,
+            lifetime: 3600,
         };
         let mut config = SignalConfig::new(self.url.clone(), "ab12".parse().unwrap(), identity);
         config.token = Some(Token::new(SECRET));

@@ -15,6 +15,8 @@ use url::Url;
 pub enum Answer {
     /// A status and a body.
     Say(u16, String),
+    /// A refusal with this status, and this many seconds in `Retry-After`.
+    Later(u16, u64),
     /// Take the request and never answer.
     Nothing,
     /// Close without a word.
@@ -72,6 +74,14 @@ async fn serve(
                 );
                 let _ = socket.write_all(head.as_bytes()).await;
                 let _ = socket.write_all(body.as_bytes()).await;
+            }
+            Some(Answer::Later(status, seconds)) => {
+                let body = r#"{"code":"LIMIT_EXCEEDED","message":"too often"}"#;
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nretry-after: {seconds}\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = socket.write_all(answer.as_bytes()).await;
             }
             Some(Answer::Nothing) => std::future::pending::<()>().await,
             Some(Answer::HangUp) | None => return,

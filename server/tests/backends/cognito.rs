@@ -133,6 +133,29 @@ async fn nobody_stays_in_the_pool_although_the_broker_was_killed() {
 }
 
 #[tokio::test]
+async fn who_renews_in_time_is_the_same_user_for_as_long_as_the_newest_token() {
+    let moto = Moto::start();
+    let pool = UserPool::make(&moto).await;
+    let journal = Arc::new(MemoryJournal::default());
+    let config = moto.config().await;
+    let provider = CognitoIdentity::open(&config, &pool.settings(), journal).await.expect("a pool");
+    let now = Now::read();
+    let first = provider.sign_in(None, now).await.expect("signed in");
+    // At half of the token's life, as workers do.
+    let half = now.plus(first.expires_in / 2);
+    let who = provider.verify(&first.id_token, half).await.expect("it is good");
+    let second = provider.sign_in(Some(who), half).await.expect("renewed");
+    assert_eq!(second.subject, first.subject);
+    // The first token is long over, and its user is not.
+    let over = now.plus(first.expires_in + Duration::from_mins(20));
+    assert_eq!(provider.verify(&first.id_token, over).await, Err(VerifyError::Expired));
+    assert_eq!(provider.sweep_users(over, 9).await.expect("swept"), 0);
+    assert_eq!(pool.users().await, [first.subject.as_str()]);
+    assert_eq!(provider.sweep_users(half.plus(LATER), 9).await.expect("swept"), 1);
+    assert!(pool.users().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_sign_in_that_ends_half_way_leaves_a_user_that_is_swept() {
     let moto = Moto::start();
     let pool = UserPool::make(&moto).await;

@@ -9,6 +9,7 @@ use std::{
 use halyard_client::{
     api::{Api, ApiError, Identity, RoomOptions},
     signaling::{SignalConfig, SignalError, SignalEvent, Signaling},
+    tls::Trust,
 };
 use halyard_protocol::{
     access::{Access, PeerRole},
@@ -36,6 +37,8 @@ pub struct Plan {
     pub ttl: Duration,
     /// What others may find this worker by.
     pub metadata: Metadata,
+    /// Which certificates of brokers are believed.
+    pub trust: Trust,
 }
 
 /// Why a worker has no room.
@@ -82,6 +85,12 @@ pub struct Held {
 }
 
 impl Held {
+    /// Who we are was proved anew. Somebody else owns no room.
+    pub(super) fn proved(&mut self, identity: Identity) {
+        self.ours &= identity.username == self.identity.username;
+        self.identity = identity;
+    }
+
     /// What to tell the worker's owner.
     pub fn report(&self) -> report::Room {
         report::Room {
@@ -109,7 +118,7 @@ pub struct Entered {
 impl Plan {
     /// Gets in: the given room, or else the remembered one if it still lives, or else a new one.
     pub async fn enter(&self) -> Result<Entered, RoomError> {
-        let api = Api::new(self.server.clone())?;
+        let api = self.api()?;
         if let Some((room_id, token)) = &self.given {
             let link = JoinLink::new(self.server.clone(), room_id.clone(), Some(token.clone()))?;
             let held = Held {
@@ -126,9 +135,13 @@ impl Plan {
         }
         if let Some(mut held) = self.remembered()? {
             if !held.identity.is_fresh(SystemTime::now()) {
-                // Still a room that its token opens, though nobody can extend it any more.
-                held.identity = api.sign_in().await?;
-                held.ours = false;
+                // The broker may know us all the same: its clock is what counts. If not, it is still
+                // a room that its token opens, though nobody can extend it any more.
+                let again = match api.sign_in_as(&held.identity).await {
+                    Err(error) if error.is_refusal() => api.sign_in().await?,
+                    signed_in => signed_in?,
+                };
+                held.proved(again);
             }
             match self.register(held).await {
                 Err(RoomError::Signal(error)) if is_over(&error) => {
@@ -140,6 +153,11 @@ impl Plan {
         let held = self.create(&api).await?;
         self.remember(&held)?;
         self.register(held).await
+    }
+
+    /// Calls of the broker.
+    pub(super) fn api(&self) -> Result<Api, ApiError> {
+        Api::with(self.server.clone(), self.trust.clone())
     }
 
     async fn create(&self, api: &Api) -> Result<Held, RoomError> {
@@ -172,6 +190,7 @@ impl Plan {
         config.owner = held.ours;
         config.role = PeerRole::Worker;
         config.metadata = self.metadata.clone();
+        config.trust = self.trust.clone();
         let (signaling, registered, events) = Signaling::connect(config).await?;
         Ok(Entered { held, signaling, registered, events })
     }
@@ -189,9 +208,21 @@ impl Plan {
         Ok((held.server == self.server.as_str()).then_some(held))
     }
 
-    fn remember(&self, held: &Held) -> Result<(), RoomError> {
+    /// Writes down a room of our own, where there is a place for that. Blocks on the disk.
+    pub(super) fn remember(&self, held: &Held) -> Result<(), RoomError> {
         let Some(path) = &self.state_file else { return Ok(()) };
         write_private(path, held).map_err(|source| RoomError::State { path: path.clone(), source })
+    }
+}
+
+impl RoomError {
+    /// How long to wait before another try, where the broker said so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Api(error) => error.retry_after(),
+            Self::Signal(error) => error.retry_after(),
+            Self::Link(_) | Self::State { .. } => None,
+        }
     }
 }
 
@@ -259,6 +290,7 @@ mod tests {
             state_file: Some(state_file),
             ttl: Duration::from_mins(1),
             metadata: Metadata::default(),
+            trust: Trust::default(),
         }
     }
 
@@ -288,6 +320,21 @@ mod tests {
         std::fs::write(&path, "my diary").expect("written");
         let error = plan(path, "http://h/").remembered().expect_err("no room").to_string();
         assert!(error.contains("delete it to begin with a new room"), "{error}");
+    }
+
+    #[test]
+    fn a_room_stays_ours_for_as_long_as_we_are_who_made_it() {
+        let mut held = held();
+        let identity = |name: &str| -> Identity {
+            let kept = json!({"username": name, "id_token": "i1", "expires_at": 2});
+            serde_json::from_value(kept).expect("an identity")
+        };
+        held.proved(identity("me"));
+        assert!(held.ours && held.identity.id_token.expose() == "i1");
+        held.proved(identity("somebody-else"));
+        assert!(!held.ours);
+        held.proved(identity("me"));
+        assert!(!held.ours, "nobody comes back");
     }
 
     #[test]

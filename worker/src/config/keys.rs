@@ -156,6 +156,13 @@ pub const KEYS: &[Key] = &[
     key(
         For::Run,
         Shape::One,
+        "ca_file",
+        "Authorities whose certificates are believed of the broker, beside the system's",
+        "a file in PEM with the certificates of authorities",
+    ),
+    key(
+        For::Run,
+        Shape::One,
         "room",
         "A room that exists already; needs its token",
         "a room id: A-Z, a-z, 0-9, - and _",

@@ -9,8 +9,13 @@ pub mod cameras;
 mod keys;
 mod read;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use halyard_client::tls::Trust;
 use halyard_protocol::{
     ids::RoomId,
     limits::{DEFAULT_ROOM_TTL, RIGHTS_LEASE},
@@ -66,6 +71,8 @@ pub struct Settings {
     pub room_ttl: Duration,
     /// `run`: the broker.
     pub server: Option<Url>,
+    /// `run`: which certificates of brokers are believed.
+    pub trust: Trust,
     /// `run`: a room that exists already, and what opens it.
     pub room: Option<(RoomId, Token)>,
     /// `run`: where the room is remembered.
@@ -100,6 +107,7 @@ impl Default for Settings {
             relay_only: false,
             room_ttl: DEFAULT_ROOM_TTL,
             server: None,
+            trust: Trust::default(),
             room: None,
             state_file: None,
             listen: None,
@@ -189,6 +197,9 @@ impl Settings {
             relay_only: values.one("relay_only", |text| text.parse().ok())?.unwrap_or_default(),
             room_ttl: values.one("room_ttl", ttl)?.unwrap_or(standard.room_ttl),
             server: values.one("server", plain_url)?,
+            trust: values
+                .one("ca_file", |text| Trust::and_file(Path::new(text)).ok())?
+                .unwrap_or_default(),
             room,
             state_file: values.one("state_file", path)?,
             listen: values.one("listen", |text| text.parse().ok())?,

@@ -2,14 +2,13 @@
 
 use std::{
     fmt::Debug,
-    net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use halyard_client::{
-    api::{Api, Revoked, WhomToRevoke},
+    api::{Api, Identity, Revoked, WhomToRevoke},
     session::{Session, SessionEvent, SessionOptions},
 };
 use halyard_protocol::{access::Access, ids::PeerId, link::JoinLink};
@@ -77,6 +76,7 @@ impl World {
                 state_file: Some(state.path().join("worker.json")),
                 ttl: settings.room_ttl,
                 metadata: parts.metadata(),
+                trust: settings.trust.clone(),
             },
             shared: parts.shared(),
             presence: parts.presence(),
@@ -165,6 +165,16 @@ impl Owner {
         self.revoke(WhomToRevoke::Peer { peer_id: peer.clone() }).await
     }
 
+    /// The same person at another server of the room.
+    pub fn at(self, server: &Url) -> Self {
+        Self { api: Api::new(server.clone()).expect("a client"), ..self }
+    }
+
+    /// How the room's owner proves to be it, as it stands in the state file.
+    pub fn identity(&self) -> &Identity {
+        &self.held.identity
+    }
+
     async fn revoke(&self, whom: WhomToRevoke) -> Revoked {
         let revoking = self.api.revoke(&self.held.identity, &self.held.room_id, &whom);
         soon("the answer", revoking).await.expect("revoked")
@@ -174,56 +184,58 @@ impl Owner {
 /// A broker that can be stopped and started again on its port.
 pub struct Broker {
     pub url: Url,
-    address: SocketAddr,
-    data_dir: Option<PathBuf>,
-    turn: Option<TurnSettings>,
+    settings: BrokerSettings,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
 }
 
 impl Broker {
     pub async fn start(data_dir: Option<&Path>) -> Self {
-        Self::first(data_dir, None).await
+        Self::with(|settings| {
+            settings.data_dir = data_dir.map(Path::to_owned);
+            settings.store = match data_dir {
+                Some(_) => halyard_server::settings::StoreKind::Embedded,
+                None => halyard_server::settings::StoreKind::Memory,
+            };
+        })
+        .await
     }
 
     /// One whose peers are told of this relay.
     pub async fn relaying(turn: TurnSettings) -> Self {
-        Self::first(None, Some(turn)).await
+        Self::with(|settings| settings.turn = Some(turn)).await
     }
 
-    async fn first(data_dir: Option<&Path>, turn: Option<TurnSettings>) -> Self {
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let mut broker = Self {
-            url: Url::parse("http://127.0.0.1/").expect("an address"),
-            address: any,
-            data_dir: data_dir.map(Path::to_owned),
-            turn,
-            stop: CancellationToken::new(),
-            task: None,
+    /// One with settings of its own.
+    pub async fn with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
+        let mut settings = BrokerSettings {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            stun_urls: Vec::new(),
+            ..BrokerSettings::default()
         };
+        settings.timing.drain_within = Duration::from_secs(1);
+        change(&mut settings);
+        let url = Url::parse("http://127.0.0.1/").expect("an address");
+        let mut broker = Self { url, settings, stop: CancellationToken::new(), task: None };
         broker.begin().await;
-        broker.url = Url::parse(&format!("http://{}/", broker.address)).expect("an address");
         broker
     }
 
+    /// One that the test runs by itself.
+    pub fn elsewhere(url: Url) -> Self {
+        Self {
+            url,
+            settings: BrokerSettings::default(),
+            stop: CancellationToken::new(),
+            task: None,
+        }
+    }
+
     pub async fn begin(&mut self) {
-        let standard = BrokerSettings::default();
-        let mut timing = standard.timing;
-        timing.drain_within = Duration::from_secs(1);
-        let settings = BrokerSettings {
-            listen: self.address,
-            data_dir: self.data_dir.clone(),
-            store: match self.data_dir {
-                Some(_) => halyard_server::settings::StoreKind::Embedded,
-                None => halyard_server::settings::StoreKind::Memory,
-            },
-            stun_urls: Vec::new(),
-            turn: self.turn.clone(),
-            timing,
-            ..standard
-        };
-        let server = Server::bind(settings).await.expect("the broker takes its port");
-        self.address = server.local_addr();
+        let server = Server::bind(self.settings.clone()).await.expect("the broker takes its port");
+        self.settings.listen = server.local_addr();
+        let url = format!("{}://{}/", server.scheme(), self.settings.listen);
+        self.url = Url::parse(&url).expect("an address");
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
         self.task = Some(tokio::spawn(async move {
