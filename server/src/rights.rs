@@ -4,13 +4,14 @@
 //! once after `rights_changed`. The answer comes from the room's record, which is the truth for all
 //! nodes, and not from who is in the room: a peer may lose its socket and keep its rights.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use halyard_protocol::{
     access::Access,
     ids::RoomId,
     limits::RIGHTS_LEASE,
     signal::{ErrorCode, Grant, ServerMessage},
+    token::Token,
 };
 
 use crate::{
@@ -31,6 +32,26 @@ pub fn holds(record: &RoomRecord, grant: &Grant) -> bool {
             record.token_of(access).is_some_and(|hash| parts.is_of(hash.as_bytes()))
                 && !record.banned.iter().any(|banned| banned.as_str() == parts.subject)
         }
+    }
+}
+
+/// What tokens open, for a program that carries a broker along and lets peers in by itself.
+#[derive(Clone)]
+pub struct Tokens {
+    store: Arc<dyn RoomStore>,
+}
+
+impl Tokens {
+    pub(crate) fn new(store: Arc<dyn RoomStore>) -> Self {
+        Self { store }
+    }
+
+    /// What this token lets its bearer do in this room now, if it opens the room at all.
+    pub async fn access(&self, room: &RoomId, token: &Token) -> Result<Option<Access>, StoreError> {
+        Ok(match self.store.get(room, Now::read().unix()).await? {
+            Found::Live(record) => record.access_of(token),
+            Found::Expired | Found::Absent => None,
+        })
     }
 }
 

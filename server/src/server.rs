@@ -23,6 +23,7 @@ use crate::{
     http::{self, App, LogLevel},
     identity::{IdentityProvider, KeyFileError},
     metrics::Backend,
+    rights::Tokens,
     rooms::Hall,
     store::{OpenError, RoomStore},
     tidy,
@@ -186,6 +187,11 @@ impl Server {
     pub fn log_level(mut self, level: Arc<dyn LogLevel>) -> Self {
         self.log_level = Some(level);
         self
+    }
+
+    /// What the tokens of its rooms open.
+    pub fn tokens(&self) -> Tokens {
+        Tokens::new(Arc::clone(&self.broker.store))
     }
 
     /// Serves these routes on the same port, for a program that carries its own broker. Paths that

@@ -10,13 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use halyard_client::tls::Trust;
 use halyard_server::{BindError, Server};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    agent::{Agent, AgentError, DirectDoor, Plan, Shut},
+    agent::{Agent, AgentError, Plan},
     config::Settings,
     direct,
     report::Reports,
@@ -78,11 +79,11 @@ pub async fn run(
 
     let (asks, asked) = mpsc::channel(DIRECT);
     let (room, held) = watch::channel(None);
-    let (shut, is_shut) = watch::channel(Shut::default());
+    let tokens = server.tokens();
     let server = server.merge_routes(direct::routes(direct::Direct {
         asks,
         room: held,
-        shut: is_shut,
+        tokens,
         shared: parts.shared(),
         trusted_network: settings.trusted_network,
         started,
@@ -97,11 +98,13 @@ pub async fn run(
             state_file: settings.data_dir.as_ref().map(|dir| dir.join("worker.json")),
             ttl: settings.room_ttl,
             metadata: parts.metadata(),
+            // The broker is this process.
+            trust: Trust::default(),
         },
         shared: parts.shared(),
         presence: parts.presence(),
         max_sessions: settings.max_sessions,
-        direct: Some(DirectDoor { asks: asked, shut }),
+        direct: Some(asked),
         rights_lease: settings.rights_lease,
         relay_only: settings.relay_only,
         reports,

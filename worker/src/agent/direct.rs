@@ -1,46 +1,11 @@
 //! Peers that come without a broker, by plain HTTP.
 
-use super::Over;
 use halyard_protocol::{
     access::Access,
     ids::PeerId,
     signal::{Candidate, Grant},
 };
-use tokio::sync::{mpsc, oneshot, watch};
-
-/// The agent's side of direct mode.
-pub struct DirectDoor {
-    /// What is asked.
-    pub asks: mpsc::Receiver<DirectAsk>,
-    /// Which tokens do not open it any more.
-    pub shut: watch::Sender<Shut>,
-}
-
-/// Tokens that do not open direct mode: they were replaced at the broker, or the broker could not
-/// be asked about them for as long as a lease lasts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shut {
-    operator: Option<Over>,
-    viewer: Option<Over>,
-}
-
-impl Shut {
-    /// Why the token for these rights does not open it, if so.
-    pub fn why(&self, access: Access) -> Option<Over> {
-        match access {
-            Access::Viewer => self.viewer,
-            Access::Operator | Access::Admin => self.operator,
-        }
-    }
-
-    /// From now on, for this reason; or not any more.
-    pub(super) fn set(&mut self, access: Access, why: Option<Over>) {
-        match access {
-            Access::Viewer => self.viewer = why,
-            Access::Operator | Access::Admin => self.operator = why,
-        }
-    }
-}
+use tokio::sync::oneshot;
 
 /// What somebody asks over HTTP. The asker waits for the answer; the agent never waits for them.
 #[derive(Debug)]

@@ -11,7 +11,6 @@ use std::{
 };
 
 use halyard_protocol::{
-    access::Access,
     ids::{PeerId, RoomId},
     limits::{CONFIRM_RIGHTS_EVERY, MAX_GRANTS},
     signal::Grant,
@@ -26,24 +25,6 @@ const MOST_ASKED: usize = 32;
 
 /// The shortest time between two rounds that nobody asked for.
 const SOONEST: Duration = Duration::from_secs(1);
-
-/// Who holds a lease.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Holder {
-    /// A peer with a session.
-    Peer(PeerId),
-    /// Whoever comes directly, with the room's token for these rights.
-    Token(Access),
-}
-
-/// Why a lease is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Over {
-    /// The broker says that the rights are gone.
-    Revoked,
-    /// The broker said nothing for the length of the lease.
-    Unconfirmed,
-}
 
 /// What to ask the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +56,7 @@ struct Asked {
 #[derive(Debug)]
 pub struct Leases {
     term: Duration,
-    held: HashMap<Holder, Lease>,
+    held: HashMap<PeerId, Lease>,
     asked: BTreeMap<u64, Asked>,
     last_seq: u64,
     /// When the next round begins.
@@ -96,26 +77,25 @@ impl Leases {
 
     /// A lease begins: the broker just introduced this peer. Whoever has one already keeps its end,
     /// so that coming again does not lengthen it.
-    pub fn hold(&mut self, holder: Holder, grant: Option<Grant>, room: RoomId, now: Instant) {
+    pub fn hold(&mut self, peer: PeerId, grant: Option<Grant>, room: RoomId, now: Instant) {
         let until = now + self.term;
-        match self.held.get_mut(&holder) {
+        match self.held.get_mut(&peer) {
             Some(lease) if lease.grant == grant && lease.room == room => {}
             _ => {
-                self.held.insert(holder, Lease { grant, room, until, seq: self.last_seq });
+                self.held.insert(peer, Lease { grant, room, until, seq: self.last_seq });
             }
         }
     }
 
-    /// The session is over, or the token is not watched any more.
-    pub fn release(&mut self, holder: &Holder) {
-        self.held.remove(holder);
+    /// The session is over.
+    pub fn release(&mut self, peer: &PeerId) {
+        self.held.remove(peer);
     }
 
     /// The broker says something new of a peer: it is here with this grant, in this room.
     pub fn regranted(&mut self, peer: &PeerId, grant: Option<&Grant>, room: &RoomId, now: Instant) {
-        let holder = Holder::Peer(peer.clone());
-        if self.held.contains_key(&holder) {
-            self.hold(holder, grant.cloned(), room.clone(), now);
+        if self.held.contains_key(peer) {
+            self.hold(peer.clone(), grant.cloned(), room.clone(), now);
         }
     }
 
@@ -174,11 +154,11 @@ impl Leases {
     /// The broker answered: leases of these grants are renewed for `valid_for` from the question,
     /// and at most for the term. Who was asked for and is not in the answer has no rights any more;
     /// its lease is gone.
-    pub fn answered(&mut self, seq: u64, good: &[Grant], valid_for: Duration) -> Vec<Holder> {
+    pub fn answered(&mut self, seq: u64, good: &[Grant], valid_for: Duration) -> Vec<PeerId> {
         let Some(asked) = self.asked.remove(&seq) else { return Vec::new() };
         let until = asked.at + valid_for.min(self.term);
         let mut revoked = Vec::new();
-        for (holder, lease) in &mut self.held {
+        for (peer, lease) in &mut self.held {
             let Some(grant) = lease.grant.as_ref().filter(|grant| asked.grants.contains(grant))
             else {
                 continue;
@@ -189,34 +169,34 @@ impl Leases {
                     (lease.seq, lease.until) = (seq, until);
                 }
             } else {
-                revoked.push(holder.clone());
+                revoked.push(peer.clone());
             }
         }
         revoked.sort_unstable();
-        for holder in &revoked {
-            self.held.remove(holder);
+        for peer in &revoked {
+            self.held.remove(peer);
         }
         revoked
     }
 
     /// Leases that were not renewed in time. They are gone.
-    pub fn run_out(&mut self, now: Instant) -> Vec<Holder> {
-        let mut over: Vec<Holder> = self
+    pub fn run_out(&mut self, now: Instant) -> Vec<PeerId> {
+        let mut over: Vec<PeerId> = self
             .held
             .iter()
             .filter(|(_, lease)| lease.until <= now)
-            .map(|(holder, _)| holder.clone())
+            .map(|(peer, _)| peer.clone())
             .collect();
         over.sort_unstable();
-        for holder in &over {
-            self.held.remove(holder);
+        for peer in &over {
+            self.held.remove(peer);
         }
         over
     }
 
-    /// All rights are over: the room is. Direct peers' tokens, too.
-    pub fn end_all(&mut self) -> Vec<Holder> {
-        self.held.drain().map(|(holder, _)| holder).collect()
+    /// All rights are over: the room is.
+    pub fn end_all(&mut self) -> Vec<PeerId> {
+        self.held.drain().map(|(peer, _)| peer).collect()
     }
 
     /// When to look again: at the next round, where there is anybody to ask (`linked`), and when the
@@ -227,8 +207,8 @@ impl Leases {
     }
 
     /// Whether anybody holds this.
-    pub fn holds(&self, holder: &Holder) -> bool {
-        self.held.contains_key(holder)
+    pub fn holds(&self, peer: &PeerId) -> bool {
+        self.held.contains_key(peer)
     }
 
     /// How long a lease lasts.
@@ -239,6 +219,7 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
+    use halyard_protocol::access::Access;
     use proptest::prelude::*;
 
     use super::*;
@@ -246,8 +227,8 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
     const TERM: Duration = Duration::from_mins(1);
 
-    fn peer(name: &str) -> Holder {
-        Holder::Peer(PeerId::new(name).expect("a good name"))
+    fn peer(name: &str) -> PeerId {
+        PeerId::new(name).expect("a good name")
     }
 
     fn grant(name: &str) -> Grant {
@@ -384,7 +365,7 @@ mod tests {
         assert_eq!(leases.next_look(false), Some(start + S * 90));
         let bob = PeerId::new("bob").expect("a good name");
         leases.regranted(&bob, Some(&grant("bob")), &room("lab"), start);
-        assert!(!leases.holds(&Holder::Peer(bob)), "without a session there is no lease");
+        assert!(!leases.holds(&bob), "without a session there is no lease");
     }
 
     #[test]

@@ -28,11 +28,10 @@ use std::{
 };
 
 use halyard_client::{
-    api::Api,
+    api::{ApiError, Identity},
     signaling::{SignalError, SignalEvent},
 };
 use halyard_protocol::{
-    access::Access,
     channel::Watch,
     ids::PeerId,
     signal::{ClientMessage, Grant, IceServer, LeftReason, Metadata, PeerInfo, ServerMessage},
@@ -40,9 +39,9 @@ use halyard_protocol::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use direct::{DirectAnswer, DirectAsk, DirectDoor, DirectRefused, Shut};
+pub use direct::{DirectAnswer, DirectAsk, DirectRefused};
 pub use fingerprint::Fingerprint;
-pub use leases::{Holder, Leases, Over, Question};
+pub use leases::{Leases, Question};
 pub use offers::Offers;
 pub use room::{Entered, Held, Plan, RoomError};
 pub use roster::{Change, Roster};
@@ -53,7 +52,7 @@ use crate::{
     session::{Dismissed, FromSession, Shared, ToSession},
 };
 
-/// How often the agent looks for peers that did not come back, and whether the room needs time.
+/// How often the agent looks for peers that did not come back.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 /// Everything is closed by then, or cut off.
@@ -65,8 +64,11 @@ const REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// The longest between two such tries.
 const REOPEN_AT_MOST: Duration = Duration::from_mins(1);
 
-/// Between two requests for more time.
+/// Between two requests for more time, the first of which failed.
 const EXTEND_AGAIN: Duration = Duration::from_secs(30);
+
+/// Between two requests for more time at the least, whatever a broker grants.
+const EXTEND_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a worker ends without being told to.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +100,7 @@ pub struct Agent {
     /// Connections over TURN alone.
     pub relay_only: bool,
     /// Peers that come without a broker.
-    pub direct: Option<DirectDoor>,
+    pub direct: Option<mpsc::Receiver<DirectAsk>>,
     /// What the owner is told.
     pub reports: Reports,
 }
@@ -130,7 +132,9 @@ struct Running<F> {
     link: Option<Link>,
     /// Getting into a new room after the old one ended.
     opening: Option<AbortOnDropHandle<Entered>>,
-    extending: Option<AbortOnDropHandle<Option<u64>>>,
+    extending: Option<AbortOnDropHandle<Result<Option<u64>, ApiError>>>,
+    /// The state file is being written.
+    remembering: Option<AbortOnDropHandle<()>>,
     /// Not to be asked for more time before this.
     extend_after: Instant,
     /// How long an extension lasts: what was asked for, or the less that was granted.
@@ -146,8 +150,6 @@ struct Running<F> {
     sessions: Sessions,
     from_sessions: mpsc::Receiver<FromSession>,
     direct: Option<mpsc::Receiver<DirectAsk>>,
-    /// Which tokens do not open direct mode; nobody listens where there is none.
-    shut: watch::Sender<Shut>,
     shared: Arc<Shared>,
     presence: watch::Receiver<Metadata>,
 }
@@ -160,10 +162,6 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             agent.relay_only,
             agent.reports.clone(),
         );
-        let (direct, shut) = match agent.direct {
-            Some(door) => (Some(door.asks), door.shut),
-            None => (None, watch::channel(Shut::default()).0),
-        };
         let mut running = Self {
             lifetime: agent.plan.ttl,
             extend_after: Instant::now(),
@@ -173,6 +171,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             link: None,
             opening: None,
             extending: None,
+            remembering: None,
             expires_at: None,
             own_id: first.registered.peer_id.clone(),
             ice_servers: Vec::new(),
@@ -182,8 +181,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             offers: Offers::new(Instant::now()),
             sessions,
             from_sessions,
-            direct,
-            shut,
+            direct: agent.direct,
             shared: agent.shared,
             presence: agent.presence,
         };
@@ -199,6 +197,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         let machine_ended = machine.ended();
         tokio::pin!(machine_ended);
         loop {
+            let extend_at = self.extension_due();
             tokio::select! {
                 // Stop first; then sessions, which are owed; then the broker and whoever is new.
                 biased;
@@ -207,7 +206,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 () = &mut machine_ended => return Err(AgentError::Machine),
                 Some(ended) = self.sessions.next_ended() => {
                     if let Some(peer) = self.sessions.ended(ended) {
-                        self.leases.release(&Holder::Peer(peer));
+                        self.leases.release(&peer);
                     }
                 }
                 Some(said) = self.from_sessions.recv() => self.said(said),
@@ -221,9 +220,13 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                         Err(error) => tracing::error!(%error, "getting into a room ended badly"),
                     }
                 }
+                () = at(extend_at) => self.extend_room(),
                 Some(extended) = joined(&mut self.extending) => {
                     self.extending = None;
-                    self.extended(extended.ok().flatten());
+                    match extended {
+                        Ok(extended) => self.extended(extended),
+                        Err(error) => tracing::error!(%error, "extending the room ended badly"),
+                    }
                 }
                 ask = received(&mut self.direct) => match ask {
                     Some(ask) => self.direct_ask(ask),
@@ -252,7 +255,6 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         self.reports.tell(Report::Room(held.report()));
         (self.entered)(&held);
         self.expires_at = registered.expires_at;
-        self.shut.send_replace(Shut::default());
         self.link = Some(Link::new(held, signaling, events));
         self.registered(&registered);
     }
@@ -272,31 +274,9 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             self.regranted(info);
         }
         self.linked = true;
-        self.watch_tokens(now);
         // Whatever changed meanwhile, nobody here has heard of it.
         self.leases.hurry(now);
         self.tend_leases();
-    }
-
-    /// Direct peers are known by the room's tokens alone.
-    fn watch_tokens(&mut self, now: Instant) {
-        let Some(held) = self.link.as_ref().map(|link| &link.held) else { return };
-        if self.direct.is_none() {
-            return;
-        }
-        let tokens =
-            [(Access::Operator, Some(&held.token)), (Access::Viewer, held.viewer.as_ref())];
-        for (access, token) in tokens {
-            // What was replaced stays replaced; what could not be confirmed may be from now on.
-            if self.shut.borrow().why(access) == Some(Over::Revoked) {
-                continue;
-            }
-            if let Some(token) = token {
-                let grant = Grant::of_token(access, token);
-                self.leases.hold(Holder::Token(access), Some(grant), held.room_id.clone(), now);
-                self.shut.send_modify(|shut| shut.set(access, None));
-            }
-        }
     }
 
     /// Asks the broker whose rights still hold, where it is time to, and sends away whose lease is
@@ -311,22 +291,8 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 link.send(ClientMessage::ConfirmRights { seq, grants });
             }
         }
-        for holder in self.leases.run_out(now) {
-            self.rights_over(holder, Over::Unconfirmed);
-        }
-    }
-
-    fn rights_over(&mut self, holder: Holder, over: Over) {
-        let why = match over {
-            Over::Revoked => Dismissed::Revoked,
-            Over::Unconfirmed => Dismissed::Unconfirmed(self.leases.term()),
-        };
-        match holder {
-            Holder::Peer(peer) => self.sessions.end(&peer, why),
-            Holder::Token(access) => {
-                tracing::warn!(%access, reason = %why, "the token opens nothing any more");
-                self.shut.send_modify(|shut| shut.set(access, Some(over)));
-            }
+        for peer in self.leases.run_out(now) {
+            self.sessions.end(&peer, Dismissed::Unconfirmed(self.leases.term()));
         }
     }
 
@@ -345,6 +311,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 self.reports.tell(Report::SignalingBack);
                 self.registered(&registered);
             }
+            Some(SignalEvent::Identity(identity)) => self.proved(identity),
             Some(SignalEvent::Lost { reason, retry_in }) => {
                 self.linked = false;
                 self.leases.link_lost();
@@ -357,6 +324,30 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         Ok(())
     }
 
+    /// The link proved anew who we are: the old proof ends, and what is ours is asked for with the
+    /// new one.
+    fn proved(&mut self, identity: Identity) {
+        let Some(link) = &mut self.link else { return };
+        let held = &mut link.held;
+        let was_ours = held.ours;
+        held.proved(identity);
+        if !was_ours {
+            return;
+        }
+        if held.ours {
+            tracing::debug!(until = held.identity.expires_at, "the identity was renewed");
+        } else {
+            tracing::warn!("the room is not ours any more: the owner's identity has run out");
+        }
+        let (plan, held) = (self.plan.clone(), held.clone());
+        let writing = tokio::task::spawn_blocking(move || {
+            if let Err(error) = plan.remember(&held) {
+                tracing::warn!(%error, "the new identity is not in the state file");
+            }
+        });
+        self.remembering = Some(AbortOnDropHandle::new(writing));
+    }
+
     /// A room of our own that is over is replaced by a new one; anything else ends the worker.
     fn room_ended(&mut self, error: SignalError) -> Result<(), AgentError> {
         let may_replace = room::is_over(&error) && self.plan.given.is_none();
@@ -364,11 +355,8 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         self.linked = false;
         self.leases.link_lost();
         if room::is_ended(&error) {
-            for holder in self.leases.end_all() {
-                match holder {
-                    Holder::Peer(peer) => self.sessions.end(&peer, Dismissed::RoomClosed),
-                    token @ Holder::Token(_) => self.rights_over(token, Over::Revoked),
-                }
+            for peer in self.leases.end_all() {
+                self.sessions.end(&peer, Dismissed::RoomClosed);
             }
         }
         if !may_replace {
@@ -407,8 +395,8 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             }
             ServerMessage::RightsConfirmed { seq, grants, valid_for } => {
                 let valid_for = Duration::from_secs(valid_for);
-                for holder in self.leases.answered(seq, &grants, valid_for) {
-                    self.rights_over(holder, Over::Revoked);
+                for peer in self.leases.answered(seq, &grants, valid_for) {
+                    self.sessions.end(&peer, Dismissed::Revoked);
                 }
             }
             ServerMessage::IceServers { ice_servers, .. } => {
@@ -456,7 +444,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 tracing::warn!(%peer, "the server is too old to confirm rights: update it");
             }
             let room = link.held.room_id.clone();
-            self.leases.hold(Holder::Peer(peer), grant, room, Instant::now());
+            self.leases.hold(peer, grant, room, Instant::now());
         }
     }
 
@@ -536,41 +524,42 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             tracing::info!(%peer, "did not come back to the room");
             self.sessions.end(&peer, Dismissed::NotHere);
         }
-        self.extend_room();
     }
 
-    /// A third of the room's life before its end, more is asked for.
+    /// When more time is asked for: a third of the room's life before its end.
+    fn extension_due(&self) -> Option<Instant> {
+        let is_ours = self.link.as_ref().is_some_and(|link| link.held.ours);
+        let expires_at = self.expires_at.filter(|_| is_ours && self.extending.is_none())?;
+        let wait = left(expires_at).saturating_sub(self.lifetime / 3);
+        Some((Instant::now() + wait).max(self.extend_after))
+    }
+
     fn extend_room(&mut self) {
-        let (Some(link), Some(expires_at)) = (&self.link, self.expires_at) else { return };
-        let waits = self.extending.is_some() || Instant::now() < self.extend_after;
-        if !link.held.ours || waits || left(expires_at) > self.lifetime / 3 {
-            return;
-        }
-        let (held, ttl, server) = (link.held.clone(), self.plan.ttl, self.plan.server.clone());
+        let Some(link) = &self.link else { return };
+        let (held, plan) = (link.held.clone(), self.plan.clone());
         let extending = tokio::spawn(async move {
-            if !held.identity.is_fresh(SystemTime::now()) {
-                tracing::warn!("the room cannot be extended: its owner's identity has run out");
-                return None;
-            }
-            let api = Api::new(server).ok()?;
-            match api.extend_room(&held.identity, &held.room_id, Some(ttl)).await {
-                Ok(info) => info.expires_at,
-                Err(error) => {
-                    tracing::warn!(%error, "the room could not be extended, trying again");
-                    None
-                }
-            }
+            let api = plan.api()?;
+            let info = api.extend_room(&held.identity, &held.room_id, Some(plan.ttl)).await?;
+            Ok(info.expires_at)
         });
         self.extending = Some(AbortOnDropHandle::new(extending));
     }
 
-    fn extended(&mut self, expires_at: Option<u64>) {
-        self.extend_after = Instant::now() + EXTEND_AGAIN;
-        if let Some(expires_at) = expires_at {
-            self.expires_at = Some(expires_at);
-            self.lifetime = self.plan.ttl.min(left(expires_at));
-            self.reports.tell(Report::RoomExtended { expires_at });
+    fn extended(&mut self, extended: Result<Option<u64>, ApiError>) {
+        let mut wait = EXTEND_AT_MOST_EVERY;
+        match extended {
+            Ok(Some(expires_at)) => {
+                self.expires_at = Some(expires_at);
+                self.lifetime = self.plan.ttl.min(left(expires_at));
+                self.reports.tell(Report::RoomExtended { expires_at });
+            }
+            Ok(None) => wait = EXTEND_AGAIN,
+            Err(error) => {
+                wait = EXTEND_AGAIN.max(error.retry_after().unwrap_or_default());
+                tracing::warn!(%error, ?wait, "the room could not be extended, trying again");
+            }
         }
+        self.extend_after = Instant::now() + wait;
     }
 
     /// Sessions first, so that their goodbyes go over live connections; then the room.
@@ -603,11 +592,14 @@ fn left(expires_at: u64) -> Duration {
 async fn reopen(plan: Plan) -> Entered {
     let mut wait = REOPEN_AFTER;
     loop {
-        match Box::pin(plan.enter()).await {
+        let error = match Box::pin(plan.enter()).await {
             Ok(entered) => return entered,
-            Err(error) => tracing::warn!(%error, ?wait, "no new room yet"),
-        }
-        tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
+            Err(error) => error,
+        };
+        let jittered = wait.mul_f64(0.5 + rand::random::<f64>());
+        let jittered = jittered.max(error.retry_after().unwrap_or_default());
+        tracing::warn!(%error, wait = ?jittered, "no new room yet");
+        tokio::time::sleep(jittered).await;
         wait = (wait * 2).min(REOPEN_AT_MOST);
     }
 }

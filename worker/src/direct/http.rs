@@ -20,6 +20,7 @@ use halyard_protocol::{
     signal::{Candidate, Grant},
     token::Token,
 };
+use halyard_server::rights::Tokens;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,7 +28,7 @@ use tower_http::cors::{Any, CorsLayer};
 
 use super::{refusal::Refusal, status};
 use crate::{
-    agent::{DirectAsk, DirectRefused, Held, Over, Shut},
+    agent::{DirectAsk, DirectRefused, Held},
     session::Shared,
 };
 
@@ -43,12 +44,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub struct Direct {
     /// To the agent.
     pub asks: mpsc::Sender<DirectAsk>,
-    /// The room and its tokens, once there is one.
+    /// The room and its first tokens, once there is one.
     pub room: watch::Receiver<Option<Held>>,
     /// For the status.
     pub shared: Arc<Shared>,
-    /// Which tokens do not open it any more.
-    pub shut: watch::Receiver<Shut>,
+    /// What tokens open. They are replaced while the worker runs, so it is asked every time.
+    pub tokens: Tokens,
     /// Nobody needs a token.
     pub trusted_network: bool,
     /// When the worker started.
@@ -99,7 +100,7 @@ async fn offer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<impl IntoResponse, Refusal> {
-    let (access, grant) = direct.access(&headers)?;
+    let (access, grant) = direct.access(&headers).await?;
     if let Some(track) = &track {
         direct.shared.tracks.find(track).map_err(|unknown| Refusal::track(&unknown))?;
     }
@@ -137,7 +138,7 @@ async fn candidate(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<impl IntoResponse, Refusal> {
-    direct.access(&headers)?;
+    direct.access(&headers).await?;
     let accepted = "{\"id\": \"direct-…\", \"candidate\": \"candidate:…\", \"sdpMid\": \"0\"}";
     let body: CandidateBody = parsed(&body, accepted)?;
     let candidate = match body.candidate {
@@ -158,7 +159,7 @@ async fn status(
     State(direct): State<Direct>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Refusal> {
-    direct.access(&headers)?;
+    direct.access(&headers).await?;
     let room_id = direct.room.borrow().as_ref().map(|held| held.room_id.clone());
     Ok(Json(status::status(&direct.shared, room_id, direct.started)))
 }
@@ -170,7 +171,7 @@ fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8], accepted: &str) -> Result<T, R
 
 impl Direct {
     /// What the bearer of this request may do.
-    fn access(&self, headers: &HeaderMap) -> Result<(Access, Option<Grant>), Refusal> {
+    async fn access(&self, headers: &HeaderMap) -> Result<(Access, Option<Grant>), Refusal> {
         let said = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -180,20 +181,16 @@ impl Direct {
             .filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN_BYTES);
         match said {
             Some(said) => {
-                let room = self.room.borrow();
-                let held = room.as_ref().ok_or_else(Refusal::stopping)?;
-                // Both are always compared, so that time tells nothing.
-                let operator = same(said, &held.token);
-                let viewer = held.viewer.as_ref().is_some_and(|viewer| same(said, viewer));
-                let access = match (operator, viewer) {
-                    (true, _) => Access::Operator,
-                    (false, true) => Access::Viewer,
-                    (false, false) => return Err(Refusal::token()),
-                };
-                match self.shut.borrow().why(access) {
-                    None => Ok((access, Some(Grant::of_token(access, &Token::new(said))))),
-                    Some(Over::Revoked) => Err(Refusal::revoked()),
-                    Some(Over::Unconfirmed) => Err(Refusal::unconfirmed()),
+                let held = self.room.borrow().clone().ok_or_else(Refusal::stopping)?;
+                let token = Token::new(said);
+                match self.tokens.access(&held.room_id, &token).await {
+                    Ok(Some(access)) => Ok((access, Some(Grant::of_token(access, &token)))),
+                    Ok(None) if was_good(said, &held) => Err(Refusal::revoked()),
+                    Ok(None) => Err(Refusal::token()),
+                    Err(error) => {
+                        tracing::error!(%error, "the room store failed");
+                        Err(Refusal::unconfirmed())
+                    }
                 }
             }
             None if self.trusted_network => Ok((Access::Operator, None)),
@@ -214,6 +211,10 @@ impl Direct {
     }
 }
 
-fn same(said: &str, token: &Token) -> bool {
-    said.as_bytes().ct_eq(token.expose().as_bytes()).into()
+/// Whether this is a token that the room began with. Both are always compared, so that time tells
+/// nothing.
+fn was_good(said: &str, held: &Held) -> bool {
+    let same = |token: &Token| bool::from(said.as_bytes().ct_eq(token.expose().as_bytes()));
+    let (operator, viewer) = (same(&held.token), held.viewer.as_ref().is_some_and(same));
+    operator || viewer
 }

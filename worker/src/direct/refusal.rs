@@ -45,8 +45,8 @@ impl Refusal {
 
     pub(super) fn unconfirmed() -> Self {
         Self {
-            message: "the server that knows whether this token is still good does not answer; try \
-                      again in a few seconds"
+            message: "whether this token is good cannot be found out now; try again in a few \
+                      seconds"
                 .to_owned(),
             ..Self::stopping()
         }

@@ -174,7 +174,7 @@ async fn a_token_that_is_replaced_ends_what_it_opened_and_opens_nothing_more() {
 
     let owner = Owner::of(&robot.data.path().join("worker.json"));
     let since = Instant::now();
-    owner.revoke_role(Access::Operator).await;
+    let revoked = owner.revoke_role(Access::Operator).await;
     let bye = soon("goodbye", async {
         loop {
             match events.recv().await {
@@ -197,6 +197,15 @@ async fn a_token_that_is_replaced_ends_what_it_opened_and_opens_nothing_more() {
     assert_eq!((status, &said["code"]), (StatusCode::UNAUTHORIZED, &json!("INVALID_TOKEN")));
     assert!(said["message"].as_str().expect("words").contains("was replaced"), "{said}");
     assert_eq!(robot.status(Some(&token)).await.0, StatusCode::UNAUTHORIZED);
+
+    // What replaced it opens it, without anybody having told the worker.
+    let new = revoked.token.expect("a new token").expose().to_owned();
+    let (again, mut events, body) = offer().await;
+    let (status, answer) = robot.post("/offer", Some(&new), body).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    again.accept_answer(answer["sdp"].as_str().expect("a description")).await.expect("a good one");
+    assert_eq!(hello(&mut events).await.your_access, Some(Access::Operator));
+    again.close().await;
 
     // The viewers' token is as good as before.
     let viewer = robot.room.viewer_url.as_ref().expect("a link").expose();
