@@ -131,7 +131,7 @@ async fn enter(
             Found::Absent => return Err(no_room()),
         };
         if record.is_banned(&join.identity) {
-            return Err(Refusal::new(ErrorCode::Forbidden, "Access to this room was revoked"));
+            return Err(Refusal::revoked());
         }
         join.access = access(&record, &join.identity, join.token.as_ref())?;
         join.grant = grant(&record, join.access, &join.identity);

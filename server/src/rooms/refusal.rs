@@ -93,6 +93,11 @@ impl Refusal {
         self
     }
 
+    /// Who asks was shut out.
+    pub fn revoked() -> Self {
+        Self::new(ErrorCode::Forbidden, "Access to this room was revoked")
+    }
+
     /// The identity token was not believed.
     pub fn bad_identity(why: &str) -> Self {
         let mut refusal = Self::new(ErrorCode::InvalidIdentity, format!("Invalid token: {why}"));

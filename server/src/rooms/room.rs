@@ -246,6 +246,8 @@ impl<M: Mailbox> Room<M> {
                 && let Some(member) = self.take_out(peer, Some(LeftReason::Revoked))
                 && let Some(mailbox) = member.mailbox()
             {
+                // Whether or not it fits, the close code says the same; existing clients read words.
+                let _ = mailbox.put(Refusal::revoked().to_text(), false);
                 mailbox.close(CloseCode::Revoked);
             }
         }

@@ -2,6 +2,8 @@
 
 mod check_config;
 mod durable;
+mod existing;
+mod expiry;
 mod legacy;
 mod life;
 mod limits;

@@ -241,6 +241,16 @@ impl Peer {
         frame.unwrap_or_else(|closed| panic!("closed instead of a message: {closed:?}"))
     }
 
+    /// The next text as it came, pings included.
+    pub(crate) async fn next_text(&mut self) -> String {
+        loop {
+            let frame = timeout(SOON, self.socket.next()).await.expect("in time").expect("open");
+            if let Message::Text(text) = frame.expect("a frame") {
+                return text.to_string();
+            }
+        }
+    }
+
     /// The next message of this type; others before it are skipped.
     pub(crate) async fn next_of(&mut self, kind: &str) -> Value {
         loop {
@@ -251,7 +261,8 @@ impl Peer {
         }
     }
 
-    async fn frame(&mut self) -> Result<Value, Closed> {
+    /// The next message that is no ping, or how the socket ended.
+    pub(crate) async fn frame(&mut self) -> Result<Value, Closed> {
         loop {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
