@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::world::{World, numbers, offer};
@@ -159,4 +160,60 @@ async fn a_place_that_nobody_came_for_outlives_the_server_that_kept_it() {
     }
     assert_eq!(numbers(&heard), (0..6).collect::<Vec<_>>());
     assert!(pair.worker.heard().await.is_empty());
+}
+
+/// What an owner orders while NATS is away reaches who is on other servers when it is back.
+async fn ordered_while_nats_is_away(order: serde_json::Value) {
+    let mut world = World::of(3).await;
+    let mut pair = world.pair().await;
+    // Somebody on the owner's server, which so knows who bob is; and who is none of the order's.
+    let ann = &pair.ann;
+    let (mut watcher, _) =
+        world.at(2).join_as(&pair.room, &pair.room.operator, ann, "watcher", json!({})).await;
+    pair.worker.next_of("peer_joined").await;
+    pair.client.next_of("peer_joined").await;
+    world.nats.as_mut().expect("it runs").kill();
+    let path = format!("/rooms/{}/revoke", pair.room.id);
+    let revoked = world.at(2).call("POST", &path, Some(&ann.id_token), Some(order.clone())).await;
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    // He cannot have heard of it, and his server neither.
+    assert_eq!(pair.client.heard().await, Vec::<serde_json::Value>::new(), "{order}");
+    world.nats.as_mut().expect("it ran").restart();
+    let (_, closed) = pair.client.until_closed().await;
+    assert_eq!(closed.code, 4003, "{order}");
+    let left = pair.worker.next_of("peer_left").await;
+    assert_eq!((&left["peer_id"], &left["reason"]), (&json!("bob"), &json!("revoked")), "{order}");
+    let (mut again, room) = (world.at(1).socket().await, &pair.room);
+    let refused = again.register(room, &room.viewer, &pair.bob, "bob", json!({})).await;
+    assert!(matches!(refused["code"].as_str(), Some("FORBIDDEN" | "INVALID_TOKEN")), "{refused}");
+    // The others stay, and know of each other.
+    pair.worker.send(&offer("watcher", 1)).await;
+    assert_eq!(watcher.next_of("offer").await["sdp"], "1");
+}
+
+#[tokio::test]
+async fn a_token_replaced_while_nats_is_away_ends_sessions_on_other_servers_when_it_is_back() {
+    ordered_while_nats_is_away(json!({ "role": "viewer" })).await;
+}
+
+#[tokio::test]
+async fn who_is_shut_out_while_nats_is_away_is_out_on_other_servers_when_it_is_back() {
+    ordered_while_nats_is_away(json!({ "peer_id": "bob" })).await;
+}
+
+#[tokio::test]
+async fn a_revocation_on_one_server_is_told_on_another_within_a_second() {
+    let world = World::of(3).await;
+    for order in [json!({ "role": "viewer" }), json!({ "peer_id": "bob" })] {
+        let mut pair = world.pair().await;
+        let (path, owner) = (format!("/rooms/{}/revoke", pair.room.id), &pair.ann.id_token);
+        let asked = Instant::now();
+        let revoking = world.at(2).call("POST", &path, Some(owner), Some(order.clone()));
+        let (revoked, left) = tokio::join!(revoking, pair.worker.next_of("peer_left"));
+        let took = asked.elapsed();
+        println!("{order}: the worker on another server was told after {took:?}");
+        assert_eq!((revoked.status, &left["reason"]), (200, &json!("revoked")));
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert_eq!(pair.client.until_closed().await.1.code, 4003);
+    }
 }

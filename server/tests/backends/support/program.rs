@@ -12,7 +12,7 @@ use super::SOON;
 
 /// A running program. Killed when it goes out of scope, also when the test fails.
 pub(crate) struct Program {
-    child: Child,
+    pub(crate) child: Child,
     said: Arc<(Mutex<Said>, Condvar)>,
 }
 
