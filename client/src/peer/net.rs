@@ -7,7 +7,7 @@
 use std::{
     future::Future,
     io::{self, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
     pin::Pin,
     sync::{
         Arc, OnceLock,
@@ -90,7 +90,9 @@ impl ToSocketAddrs for LocalAddresses {
         let interfaces = ifaces().unwrap_or_default();
         for address in interfaces.into_iter().filter_map(|interface| interface.addr) {
             let address = SocketAddr::new(address.ip(), 0);
-            if is_offered(address.ip()) && !addresses.contains(&address) {
+            // IPv6 may be switched off, its loopback included.
+            let is_loopback = address.ip() == Ipv6Addr::LOCALHOST;
+            if (is_offered(address.ip()) || is_loopback) && !addresses.contains(&address) {
                 addresses.push(address);
             }
         }

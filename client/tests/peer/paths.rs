@@ -71,6 +71,26 @@ async fn trickled_candidates_alone_are_enough_even_when_they_come_early() {
     tokio::join!(offerer.until_open(), answerer.until_open());
 }
 
+#[tokio::test]
+async fn two_ends_on_one_host_connect_over_ipv6_alone() {
+    let mut offerer = End::offerer(config(VideoRole::None)).await;
+    let mut answerer = End::answerer(config(VideoRole::None)).await;
+    let over_ipv6 = |sdp: &str| -> Vec<Candidate> {
+        candidates(sdp).into_iter().filter(|line| line.candidate.contains(" ::1 ")).collect()
+    };
+    let offer = offerer.peer.create_offer(false).await.unwrap();
+    assert!(!over_ipv6(&offer).is_empty(), "{offer}");
+    let answer = answerer.peer.accept_offer(&without_candidates(&offer)).await.unwrap();
+    offerer.peer.accept_answer(&without_candidates(&answer)).await.unwrap();
+    for candidate in over_ipv6(&offer) {
+        answerer.peer.add_candidate(candidate).await.unwrap();
+    }
+    for candidate in over_ipv6(&answer) {
+        offerer.peer.add_candidate(candidate).await.unwrap();
+    }
+    tokio::join!(offerer.until_open(), answerer.until_open());
+}
+
 /// Everything reported until gathering is over. It may have been over before the description.
 async fn trickled(end: &mut End) -> Vec<Candidate> {
     let mut found = Vec::new();

@@ -20,7 +20,7 @@ fn relays(coturn: &Coturn, turn: TurnSettings, now: u64, tcp: bool) -> Output {
     if tcp {
         command.arg("-t");
     }
-    command.args(["-y", "-n", "1", "-m", "1", "-p", &coturn.port.to_string()]);
+    command.args(["-y", "-n", "1", "-m", "1", "-p", &coturn.address.port().to_string()]);
     command.args(["-u", name.expect("a name"), "-w", password.expect("a password").expose()]);
     command
         .arg("127.0.0.1")

@@ -15,11 +15,21 @@ mod coturn;
 mod direct;
 mod driving;
 mod files;
+mod identity;
+mod ipv6;
 mod jobs;
+#[expect(dead_code, reason = "shared with the tests of several servers")]
+#[path = "../../../server/tests/cluster/nats.rs"]
+mod nats;
 mod presence;
 mod program;
 mod recovery;
 mod rights;
+mod several;
+/// What [`nats`] knows of the tests that it is shared with.
+mod support {
+    pub(crate) use crate::world::PATIENCE as SOON;
+}
 mod turn;
 mod video;
 mod world;

@@ -3,6 +3,7 @@
 #![cfg_attr(not(feature = "aws"), expect(dead_code, reason = "what is in AWS is behind a feature"))]
 
 pub(crate) mod broker;
+#[expect(dead_code, reason = "shared with the tests of workers")]
 pub(crate) mod coturn;
 #[cfg(feature = "aws")]
 pub(crate) mod moto;
