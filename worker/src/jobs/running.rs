@@ -57,7 +57,6 @@ pub(super) struct Launch<'a> {
     pub(super) job: &'a str,
     pub(super) folder: &'a Path,
     pub(super) files: &'a Path,
-    pub(super) cwd: &'a Path,
     pub(super) env: BTreeMap<String, String>,
     pub(super) ports: Option<Ports>,
 }
@@ -65,7 +64,7 @@ pub(super) struct Launch<'a> {
 impl Running {
     /// Starts a keeper for the job of this folder.
     pub(super) fn launch(launch: Launch<'_>) -> io::Result<Child> {
-        let Launch { dir, keeper, command, job, folder, files, cwd, mut env, ports } = launch;
+        let Launch { dir, keeper, command, job, folder, files, mut env, ports } = launch;
         let text = |parts: &Vec<Filled>| -> String {
             let text = |part: &Filled| match part {
                 Filled::Text(text) => text.clone(),
@@ -83,7 +82,9 @@ impl Running {
         };
         env.extend(command.set.iter().map(|(name, parts)| (name.clone(), text(parts))));
         let argv = command.run.iter().map(text).collect();
-        let run = Run { argv, env, cwd: cwd.to_owned(), most_output: MOST_OUTPUT };
+        let cwd =
+            command.cwd.as_ref().map_or_else(|| folder.to_owned(), |parts| text(parts).into());
+        let run = Run { argv, env, cwd, most_output: MOST_OUTPUT };
         keeper::write_json(dir, file::RUN, &run)?;
         Command::new(keeper)
             .arg("keep-job")

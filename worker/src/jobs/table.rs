@@ -496,7 +496,6 @@ impl Table {
             env.filter_map(|name| Some((name.clone(), self.plan.environment.get(name)?.clone())));
         let (env, ports) = (env.collect(), bridge.as_ref().map(Bridge::ports));
         let (program, job, dir) = (self.plan.program.clone(), spec.job.clone(), dir.to_owned());
-        let cwd = template.cwd.clone().unwrap_or_else(|| folder.clone());
         let launch = move || {
             Running::launch(Launch {
                 dir: &dir,
@@ -505,7 +504,6 @@ impl Table {
                 job: &job,
                 folder: &folder,
                 files: &files,
-                cwd: &cwd,
                 env,
                 ports,
             })

@@ -4,12 +4,14 @@
 //! [[job]]
 //! name = "train"
 //! help = "Trains a model on a data set"
-//! run = ["python3", "/opt/train.py", "--data", "{data:path}", "--epochs", "{epochs:int=1..1000?20}"]
+//! run = ["python3", "/opt/train.py", "--data", "{data:path}", "--epochs", "{epochs:int=1..1000?20}",
+//!        ["--seed", "{seed:int=0..9999}"]]
 //! results = ["*.ckpt", "*.json"]
 //! ```
 //!
 //! A request names a template and values. Each value is checked against its hole and becomes a part
-//! of one argument: no shell ever reads it, and it can never become an option of its own.
+//! of one argument: no shell ever reads it, and it can never become an option of its own. Arguments
+//! in an array of their own are left out when their value is not given, and repeated for a list.
 
 mod hole;
 mod read;
@@ -32,9 +34,9 @@ pub struct Template {
     /// One line for people.
     pub help: String,
     /// The program and its arguments.
-    pub run: Vec<Vec<Part>>,
+    pub run: Vec<Group>,
     /// Where it runs, where not in the job's own folder.
-    pub cwd: Option<std::path::PathBuf>,
+    pub cwd: Option<Vec<Part>>,
     /// Variables of the worker that the program sees.
     pub env: Vec<String>,
     /// Variables that the owner sets, parts as in `run`.
@@ -49,6 +51,21 @@ pub struct Template {
     pub silent_after: Duration,
     /// Which files of the job's folder are results.
     pub results: GlobSet,
+}
+
+/// Arguments that stand or fall together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// In their order.
+    pub arguments: Vec<Vec<Part>>,
+    /// They are left out when one of their values is not given. A list of values repeats them.
+    pub optional: bool,
+}
+
+impl Group {
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.arguments.iter().flatten()
+    }
 }
 
 /// A piece of an argument.
@@ -104,6 +121,8 @@ pub enum Filled {
 pub struct CommandLine {
     /// The program and its arguments.
     pub run: Vec<Vec<Filled>>,
+    /// Where it runs, where not in the job's own folder.
+    pub cwd: Option<Vec<Filled>>,
     /// Variables that the template sets.
     pub set: BTreeMap<String, Vec<Filled>>,
 }
@@ -129,45 +148,69 @@ impl Template {
                 });
             }
         }
-        let mut texts = BTreeMap::new();
-        for (name, hole) in holes {
-            match hole.text(values.get(name), files) {
-                Ok(text) => {
-                    texts.insert(name, text);
-                }
-                Err(error) => {
-                    let code = match error {
-                        HoleError::Missing(_) => JobErrorCode::MissingValue,
-                        HoleError::Bad { .. } => JobErrorCode::BadValue,
-                    };
-                    let (field, message) = (format!("{field}.{name}"), error.to_string());
-                    problems.push(JobProblem { field, code, message });
+        let mut fills: BTreeMap<&str, Vec<Vec<Filled>>> = BTreeMap::new();
+        for (name, hole) in &holes {
+            let several = match values.get(*name) {
+                Some(Value::Array(several)) if hole.repeats => several.iter().map(Some).collect(),
+                value => vec![value],
+            };
+            for value in several {
+                match hole.fill(value, files) {
+                    Ok(Some(filled)) => fills.entry(name).or_default().push(filled),
+                    Ok(None) => {}
+                    Err(error) => {
+                        let code = match error {
+                            HoleError::Missing(_) => JobErrorCode::MissingValue,
+                            HoleError::Bad { .. } => JobErrorCode::BadValue,
+                        };
+                        let (field, message) = (format!("{field}.{name}"), error.to_string());
+                        problems.push(JobProblem { field, code, message });
+                    }
                 }
             }
         }
         if !problems.is_empty() {
             return Err(problems);
         }
-        let filled = |parts: &Vec<Part>| -> Vec<Filled> {
+        // One with several values stands in repeated groups alone, so the first is all elsewhere.
+        let filled = |parts: &Vec<Part>, turn: usize| -> Vec<Filled> {
             let fill = |part: &Part| match part {
-                Part::Text(text) => Filled::Text(text.clone()),
-                Part::Own(own) => Filled::Own(*own),
+                Part::Text(text) => vec![Filled::Text(text.clone())],
+                Part::Own(own) => vec![Filled::Own(*own)],
                 Part::Hole(hole) => {
-                    Filled::Text(texts.get(hole.name.as_str()).cloned().unwrap_or_default())
+                    let fills = fills.get(hole.name.as_str()).map_or(&[][..], Vec::as_slice);
+                    fills.get(turn).or(fills.first()).cloned().unwrap_or_default()
                 }
             };
-            parts.iter().map(fill).collect()
+            parts.iter().flat_map(fill).collect()
         };
+        let turns = |group: &Group| {
+            let counts = group.parts().filter_map(|part| match part {
+                Part::Hole(hole) => Some(fills.get(hole.name.as_str()).map_or(0, Vec::len)),
+                _ => None,
+            });
+            // Without one of its values it is left out.
+            let counts: Vec<_> = counts.collect();
+            let fewest = counts.iter().min().copied().unwrap_or(1);
+            if fewest == 0 { 0 } else { counts.iter().max().copied().unwrap_or(1) }
+        };
+        let mut run = Vec::new();
+        for group in &self.run {
+            for turn in 0..if group.optional { turns(group) } else { 1 } {
+                run.extend(group.arguments.iter().map(|argument| filled(argument, turn)));
+            }
+        }
         Ok(CommandLine {
-            run: self.run.iter().map(filled).collect(),
-            set: self.set.iter().map(|(name, parts)| (name.clone(), filled(parts))).collect(),
+            run,
+            cwd: self.cwd.as_ref().map(|parts| filled(parts, 0)),
+            set: self.set.iter().map(|(name, parts)| (name.clone(), filled(parts, 0))).collect(),
         })
     }
 
     /// Whether the program speaks with the worker over ZMQ.
     pub fn has_bridge(&self) -> bool {
         let own = |part: &Part| matches!(part, Part::Own(Own::ControlPort | Own::ProgressPort));
-        self.run.iter().chain(self.set.values()).flatten().any(own)
+        self.run.iter().flat_map(Group::parts).chain(self.set.values().flatten()).any(own)
     }
 
     /// What others are told of it.
@@ -180,12 +223,22 @@ impl Template {
         }
     }
 
-    /// By name. One that begins an argument somewhere must fit there everywhere.
+    /// By name. One that begins an argument somewhere must fit there everywhere; one that stands
+    /// outside of optional arguments is needed, and only once.
     fn holes(&self) -> BTreeMap<&str, Hole> {
         let mut holes: BTreeMap<&str, Hole> = BTreeMap::new();
-        for part in self.run.iter().chain(self.set.values()).flatten() {
+        let groups = self.run.iter().flat_map(|group| group.parts().map(|p| (p, group.optional)));
+        let others = self.set.values().chain(&self.cwd).flatten().map(|part| (part, false));
+        for (part, optional) in groups.chain(others) {
             if let Part::Hole(hole) = part {
-                holes.entry(&hole.name).or_insert_with(|| hole.clone()).begins |= hole.begins;
+                let known = holes.entry(&hole.name).or_insert_with(|| Hole {
+                    optional: true,
+                    repeats: true,
+                    ..hole.clone()
+                });
+                known.begins |= hole.begins;
+                known.optional &= optional;
+                known.repeats &= optional;
             }
         }
         holes

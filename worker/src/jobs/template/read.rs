@@ -1,11 +1,11 @@
 //! Templates as their owner writes them.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use serde::Deserialize;
 
-use super::{Hole, Kind, Own, Part, Template};
+use super::{Group, Hole, Kind, Own, Part, Template};
 
 /// A training may take days, but not for ever.
 const TIME_LIMIT: Duration = Duration::from_hours(24);
@@ -32,9 +32,9 @@ struct Written {
     name: String,
     #[serde(default)]
     help: String,
-    run: Vec<String>,
+    run: Vec<WrittenArgument>,
     #[serde(default)]
-    cwd: Option<PathBuf>,
+    cwd: Option<String>,
     #[serde(default)]
     env: Vec<String>,
     #[serde(default)]
@@ -49,6 +49,45 @@ struct Written {
     silent_after: Option<String>,
     #[serde(default)]
     results: Vec<String>,
+}
+
+/// An argument, or several that stand or fall together.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "an argument in run is a text or an array of texts")]
+enum WrittenArgument {
+    One(String),
+    Optional(Vec<String>),
+}
+
+impl WrittenArgument {
+    fn group(&self) -> Result<Group, String> {
+        let (texts, optional) = match self {
+            Self::One(text) => (std::slice::from_ref(text), false),
+            Self::Optional(texts) => (texts.as_slice(), true),
+        };
+        let arguments: Vec<_> = texts.iter().map(|text| parts(text)).collect::<Result<_, _>>()?;
+        let mut holes: Vec<_> = arguments.iter().flatten().filter_map(hole_name).collect();
+        holes.sort_unstable();
+        holes.dedup();
+        match holes.len() {
+            _ if !optional => {}
+            1 => {}
+            0 => return Err(format!("{texts:?} in run has no value that could be left out")),
+            _ => return Err(format!("{texts:?} in run has several values; write one array each")),
+        }
+        let flag = |part: &Part| matches!(part, Part::Hole(hole) if hole.kind == Kind::Flag);
+        if !optional && arguments.iter().flatten().any(flag) {
+            return Err(format!("{:?} in run: a flag stands in an array of its own", texts[0]));
+        }
+        Ok(Group { arguments, optional })
+    }
+}
+
+fn hole_name(part: &Part) -> Option<&str> {
+    match part {
+        Part::Hole(hole) => Some(&hole.name),
+        _ => None,
+    }
 }
 
 fn one() -> u32 {
@@ -85,15 +124,18 @@ fn template(written: Written) -> Result<Template, String> {
     if name.is_empty() || name.len() > 64 || !name.chars().all(good) {
         return Err("the name is made of 1 to 64 of A-Z, a-z, 0-9, - _ and .".to_owned());
     }
-    let run: Vec<_> = written.run.iter().map(|text| parts(text)).collect::<Result<_, _>>()?;
-    match run.first().map(Vec::as_slice) {
+    let run: Vec<_> = written.run.iter().map(WrittenArgument::group).collect::<Result<_, _>>()?;
+    match run.first().map(|group| (group.optional, group.arguments.as_slice())) {
         None => return Err("run needs at least the program".to_owned()),
-        Some([Part::Text(program)]) if !program.is_empty() => {}
+        Some((false, [argument])) if matches!(&argument[..], [Part::Text(program)] if !program.is_empty()) =>
+            {}
         Some(_) => return Err("the program in run is a plain word, without { }".to_owned()),
     }
+    let cwd = written.cwd.as_deref().map(parts).transpose()?;
     let set = written.set.iter().map(|(name, text)| Ok((name.clone(), parts(text)?)));
     let set: BTreeMap<_, _> = set.collect::<Result<_, String>>()?;
-    same_everywhere(run.iter().chain(set.values()).flatten())?;
+    let arguments = run.iter().flat_map(Group::parts);
+    same_everywhere(arguments.chain(set.values().chain(&cwd).flatten()))?;
     let mut results = GlobSetBuilder::new();
     for pattern in &written.results {
         let glob = GlobBuilder::new(pattern).literal_separator(true).build();
@@ -104,7 +146,7 @@ fn template(written: Written) -> Result<Template, String> {
         set,
         name: written.name,
         help: written.help,
-        cwd: written.cwd,
+        cwd,
         env: written.env,
         gpus: written.gpus,
         time_limit: time("time_limit", written.time_limit, TIME_LIMIT)?,
@@ -166,8 +208,8 @@ fn parts(text: &str) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
-const KINDS: &str = "int=LEAST..MOST, float=LEAST..MOST, choice=A|B|C, text=LENGTH or path, each \
-                     with ?DEFAULT behind it if wanted";
+const KINDS: &str = "int=LEAST..MOST, float=LEAST..MOST, choice=A|B|C, text=LENGTH, name=LENGTH, \
+                     flag, path or new, each with ?DEFAULT behind it if wanted";
 
 fn hole(text: &str, begins: bool) -> Result<Part, String> {
     let Some((name, rest)) = text.split_once(':') else {
@@ -190,16 +232,19 @@ fn hole(text: &str, begins: bool) -> Result<Part, String> {
         None => (rest, None),
     };
     let kind = kind_of(kind).ok_or_else(bad)?;
+    if kind == Kind::Flag && standard.is_some() {
+        return Err(format!("{{{text}}}: a flag that is not given means no, and has no default"));
+    }
     if let Some(standard) = &standard
         && kind != Kind::Path
     {
         // The owner's own word, but it should be one that anybody could have said.
-        let hole = Hole { name: name.to_owned(), kind: kind.clone(), standard: None, begins };
+        let hole = Hole::new(name, kind.clone(), None, begins);
         let value = serde_json::Value::String(standard.clone());
-        let fits = hole.text(Some(&value), std::path::Path::new("."));
+        let fits = hole.fill(Some(&value), std::path::Path::new("."));
         fits.map_err(|error| format!("the default of {{{name}}}: {error}"))?;
     }
-    Ok(Part::Hole(Hole { name: name.to_owned(), kind, standard, begins }))
+    Ok(Part::Hole(Hole::new(name, kind, standard, begins)))
 }
 
 fn kind_of(text: &str) -> Option<Kind> {
@@ -217,7 +262,10 @@ fn kind_of(text: &str) -> Option<Kind> {
         }
         "choice" if !rest.is_empty() => Kind::Choice(rest.split('|').map(str::to_owned).collect()),
         "text" => Kind::Text { most: rest.parse().ok().filter(|most| (1..=4096).contains(most))? },
+        "name" => Kind::Name { most: rest.parse().ok().filter(|most| (1..=255).contains(most))? },
+        "flag" if rest.is_empty() => Kind::Flag,
         "path" if rest.is_empty() => Kind::Path,
+        "new" if rest.is_empty() => Kind::New,
         _ => return None,
     })
 }
@@ -253,7 +301,7 @@ mod tests {
     fn a_template_is_filled_argument_by_argument() {
         let templates = read(TRAIN).expect("a template");
         let values = [("name".to_owned(), json!("a b; c"))].into();
-        let CommandLine { run, set } =
+        let CommandLine { run, set, .. } =
             templates[0].fill("steps[0]", &values, Path::new("/")).expect("filled");
         let text = |text: &str| Filled::Text(text.into());
         assert_eq!(run[2], [text("--epochs="), text("20")]);
@@ -273,6 +321,51 @@ mod tests {
         let names: Vec<_> = templates.iter().map(|template| template.name.as_str()).collect();
         assert_eq!(names, ["train", "track", "train-legacy"]);
         assert!(templates[0].has_bridge() && templates[2].has_bridge());
+    }
+
+    #[test]
+    fn arguments_in_an_array_are_there_when_their_value_is_and_as_often_as_it_is() {
+        let templates = read(
+            r#"
+            [[job]]
+            name = "track"
+            run = ["track", ["--model", "{models:name=20}"], ["--only{only:flag}"],
+                   ["--batch", "{batch:int=1..9}"], "{data:name=20}"]
+            cwd = "/srv/{data:name=20}"
+            "#,
+        )
+        .expect("a template");
+        let line = |values: serde_json::Value| {
+            let values = serde_json::from_value(values).expect("an object");
+            let filled = templates[0].fill("x", &values, Path::new("/"));
+            filled.map(|line| {
+                let text = |parts: &Vec<Filled>| -> String {
+                    let text = |part: &Filled| match part {
+                        Filled::Text(text) => text.clone(),
+                        Filled::Own(own) => panic!("{own:?}"),
+                    };
+                    parts.iter().map(text).collect()
+                };
+                let run: Vec<_> = line.run.iter().map(text).collect();
+                (run.join(" "), text(&line.cwd.expect("a folder")))
+            })
+        };
+        let (run, cwd) = line(json!({"data": "d"})).expect("filled");
+        assert_eq!((run.as_str(), cwd.as_str()), ("track d", "/srv/d"));
+        let all = json!({"models": ["a", "b"], "only": true, "batch": 3, "data": "d"});
+        assert_eq!(line(all).expect("filled").0, "track --model a --model b --only --batch 3 d");
+        let one = json!({"models": "a", "only": false, "batch": null, "data": "d"});
+        assert_eq!(line(one).expect("filled").0, "track --model a d");
+        let wrong = json!({"models": ["a", "-b"], "only": "maybe", "batch": [3, 10]});
+        let problems = line(wrong).expect_err("refused");
+        let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(fields, ["x.batch", "x.data", "x.models", "x.only"]);
+        let info = templates[0].info().values;
+        assert_eq!(
+            info["batch"],
+            "a whole number from 1 to 9, or a list of such [may be left out]"
+        );
+        assert_eq!(info["only"], "true or false [may be left out]");
     }
 
     #[test]
@@ -306,6 +399,12 @@ mod tests {
             ("name='a'\nrun=['x', '{n:int=1..5']", "without its counterpart"),
             ("name='a'\nrun=['x', '{job:text=5}']", "cannot name a value"),
             ("name='a'\nrun=['x']\ntime_limit='soon'", "a duration like"),
+            ("name='a'\nrun=['x', 5]", "a text or an array of texts"),
+            ("name='a'\nrun=['x', ['-v']]", "no value that could be left out"),
+            ("name='a'\nrun=['x', ['{n:path}', '{m:path}']]", "several values"),
+            ("name='a'\nrun=['x', '-v{n:flag}']", "a flag stands in an array"),
+            ("name='a'\nrun=['x', ['-v{n:flag?true}']]", "has no default"),
+            ("name='a'\nrun=['x']\ncwd='{n}'", "has no type"),
             ("name='a'\nrun=['x']\nresults=['[']", "results has"),
         ] {
             let error = read(&format!("[[job]]\n{job}\n")).expect_err(job).to_string();
