@@ -325,6 +325,7 @@ fn client_name(message: &ClientMessage) -> &'static str {
         ClientMessage::DiscoverPeers { .. } => "discover_peers",
         ClientMessage::UpdateMetadata { .. } => "update_metadata",
         ClientMessage::PeerMessage { .. } => "peer_message",
+        ClientMessage::OfferRefused { .. } => "offer_refused",
         ClientMessage::ConfirmRights { .. } => "confirm_rights",
         ClientMessage::Ping => "ping",
         ClientMessage::Pong => "pong",
@@ -368,6 +369,12 @@ fn client_messages() -> Vec<ClientMessage> {
         ClientMessage::PeerMessage {
             to_peer_id: peer("rover-1"),
             payload: json!({"app_message_type": "job_request"}),
+        },
+        ClientMessage::OfferRefused {
+            target: peer("alice"),
+            reason: "worker_busy".into(),
+            message: "64 peers are served already".into(),
+            current_status: "busy".into(),
         },
         ClientMessage::ConfirmRights { seq: 7, grants: vec![grant(), owner()] },
         ClientMessage::Ping,

@@ -196,6 +196,9 @@ async fn connection(report: &mut Report, session: &Session) -> Result<(), CliErr
     if let Err(error @ (SessionError::NoWorker { .. } | SessionError::NoneFits { .. })) = ready {
         return report.bad("worker", error.into(), "start halyard-worker for this room");
     }
+    if let Err(error @ SessionError::ForeignWorker { .. }) = ready {
+        return report.bad("worker", error.into(), "see docs/existing-clients.md");
+    }
     let peers = session.peers();
     match peers.iter().find(|peer| peer.role == PeerRole::Worker) {
         Some(worker) => report.good("worker", worker.peer_id.as_str())?,

@@ -156,6 +156,7 @@ impl From<SessionError> for CliError {
             SessionError::SignIn(_) => Exit::Unreachable,
             SessionError::NoWorker { .. }
             | SessionError::NoneFits { .. }
+            | SessionError::ForeignWorker { .. }
             | SessionError::NoConnection { .. }
             | SessionError::Closed => Exit::NoPeer,
         };

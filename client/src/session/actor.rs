@@ -547,6 +547,13 @@ impl Actor {
     }
 
     async fn worker_changed(&mut self, change: Change) -> Result<(), SessionError> {
+        // Later on it may be about to come back.
+        if !self.was_connected
+            && self.connection.is_none()
+            && let Some(worker) = self.room.foreign()
+        {
+            return Err(SessionError::ForeignWorker { worker: worker.clone() });
+        }
         match change {
             Change::None => Ok(()),
             Change::Came => self.feed(Input::WorkerCame).await,

@@ -41,6 +41,16 @@ pub enum SessionError {
         /// What is wanted, and what the workers that are here have instead.
         why: String,
     },
+    /// The worker in the room speaks the words of sleap-rtc alone.
+    #[error(
+        "{worker} is a sleap-rtc worker: it takes training and tracking packages from sleap-rtc's own \
+         clients, and no commands, files or jobs of Halyard's; run `sleap-rtc client-train` with this \
+         room, or start a halyard-worker with SLEAP's templates, which serves both"
+    )]
+    ForeignWorker {
+        /// Which worker.
+        worker: PeerId,
+    },
     /// A worker is there, but no peer connection to it comes about.
     #[error(
         "no connection to the worker {worker} within {} s ({last}); a firewall may drop UDP, try `halyard doctor LINK`",
@@ -88,6 +98,7 @@ impl SessionError {
             Self::Signal(error) => error.code(),
             Self::NoWorker { .. } => "NO_WORKER".into(),
             Self::NoneFits { .. } => "NONE_FITS".into(),
+            Self::ForeignWorker { .. } => "FOREIGN_WORKER".into(),
             Self::NoConnection { .. } => "NO_CONNECTION".into(),
             Self::Closed => "CLOSED".into(),
         }

@@ -41,6 +41,17 @@ impl Room {
         self.worker.as_ref()
     }
 
+    /// A worker that speaks the original's words alone, where there is none of ours.
+    pub(super) fn foreign(&self) -> Option<&PeerId> {
+        let meant = |peer: &&PeerInfo| match &self.choice.worker {
+            Some(wanted) => peer.peer_id == *wanted,
+            None => self.is_worker(peer),
+        };
+        let mut workers = self.peers.iter().filter(meant);
+        let first = workers.next().filter(|peer| peer.metadata.is_existing())?;
+        workers.all(|peer| peer.metadata.is_existing()).then_some(&first.peer_id)
+    }
+
     pub(super) fn peers(&self) -> Arc<Vec<PeerInfo>> {
         Arc::new(self.peers.clone())
     }
@@ -125,11 +136,13 @@ impl Room {
         }
     }
 
+    /// A worker that speaks our words.
     fn fits(&self, peer: &PeerInfo) -> bool {
-        match &self.choice.worker {
+        let is_meant = match &self.choice.worker {
             Some(wanted) => peer.peer_id == *wanted,
             None => self.is_worker(peer) && self.choice.fits(peer),
-        }
+        };
+        is_meant && !peer.metadata.is_existing()
     }
 
     /// Anybody may call themselves a worker. A viewer who does is no machine, and must not be told
@@ -216,6 +229,28 @@ mod tests {
         let mut older = Room::new(Choice::default());
         older.registered(&registered(&[]));
         assert_eq!(older.joined(eve), Change::Came);
+    }
+
+    #[test]
+    fn a_worker_of_the_originals_words_is_named_and_not_connected_to() {
+        let tags = |tags: &[&str]| Metadata {
+            tags: Some(tags.iter().map(|tag| (*tag).to_owned()).collect()),
+            ..Metadata::default()
+        };
+        let mut sleap = peer("sleap", PeerRole::Worker, 1.0);
+        sleap.metadata = tags(&["sleap-rtc", "training-worker"]);
+        let mut ours = peer("ours", PeerRole::Worker, 2.0);
+        ours.metadata = tags(&["halyard-worker", "sleap-rtc"]);
+
+        let mut room = Room::new(Choice::default());
+        assert_eq!(room.registered(&registered(&[sleap.clone()])), Change::None);
+        assert_eq!((room.worker(), room.foreign()), (None, Some(&id("sleap"))));
+        assert_eq!(room.joined(ours), Change::Came);
+        assert_eq!((room.worker(), room.foreign()), (Some(&id("ours")), None));
+
+        let mut named = Room::new(Choice { worker: Some(id("sleap")), ..Choice::default() });
+        assert_eq!(named.registered(&registered(&[sleap])), Change::None);
+        assert_eq!(named.foreign(), Some(&id("sleap")));
     }
 
     #[test]

@@ -225,7 +225,7 @@ export class Session extends Emitter {
     this.#change({});
     // A worker that (re)appears while nothing stands is dialled at once, not after the backoff.
     const stands = this.#peer?.isConnected && this.#state.phase === 'connected';
-    if (peer.role === 'worker' && !stands) {
+    if (peer.role === 'worker' && !stands && (!isForeign(peer) || !this.#peer)) {
       this.#drop();
       this.#redial.reset();
       this.#dial();
@@ -265,9 +265,15 @@ export class Session extends Emitter {
 
   #dial() {
     clearTimeout(this.#redialTimer);
-    const worker = [...this.#others.values()].find(({ role }) => role === 'worker');
+    const workers = [...this.#others.values()].filter(({ role }) => role === 'worker');
+    const worker = workers.find((peer) => !isForeign(peer));
     if (!worker) {
       this.#change({ phase: 'waiting', worker: null });
+      const [foreign] = workers;
+      if (foreign) {
+        const message = notOurs(foreign);
+        this.emit('notice', { severity: 'warning', code: 'foreign_worker', message });
+      }
       return;
     }
     const to = worker.peer_id;
@@ -425,4 +431,21 @@ export class Session extends Emitter {
     this.#state = { ...this.#state, ...change, others };
     this.emit('state', this.#state);
   }
+}
+
+/**
+ * A worker that speaks sleap-rtc's words and not ours; ours may have both tags.
+ * @param {PeerInfo} peer
+ */
+function isForeign(peer) {
+  const tags = peer.metadata?.tags ?? [];
+  return tags.includes('sleap-rtc') && !tags.includes('halyard-worker');
+}
+
+/** @param {PeerInfo} peer */
+function notOurs(peer) {
+  return (
+    `${peer.peer_id} is a sleap-rtc worker: it takes packages from sleap-rtc's own clients. ` +
+    'This page waits for a halyard-worker.'
+  );
 }

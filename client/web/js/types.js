@@ -9,6 +9,7 @@
  * @property {string} peer_id
  * @property {'worker' | 'client' | 'peer'} role
  * @property {Access} access
+ * @property {{ tags?: string[] }} [metadata]
  *
  * @typedef {object} Registered The broker's answer to `register`.
  * @property {string} room_id

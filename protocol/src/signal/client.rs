@@ -84,6 +84,18 @@ pub enum ClientMessage {
         /// What.
         payload: Value,
     },
+    /// An offer is refused, in the words of the original's workers, which its clients read.
+    #[serde(rename = "error")]
+    OfferRefused {
+        /// Whose offer it was.
+        target: PeerId,
+        /// `worker_busy`, for example.
+        reason: String,
+        /// For people.
+        message: String,
+        /// The worker's status: `available`, `reserved`, `busy` or `maintenance`.
+        current_status: String,
+    },
     /// Do these peers still have their rights? For workers and operators; answered with
     /// `rights_confirmed`.
     ConfirmRights {

@@ -21,7 +21,20 @@ pub struct Metadata {
     pub extra: Map<String, Value>,
 }
 
+/// What existing peers are found by.
+pub const EXISTING_TAG: &str = "sleap-rtc";
+
+/// What a worker of ours is found by.
+pub const WORKER_TAG: &str = "halyard-worker";
+
 impl Metadata {
+    /// A peer that speaks the original's words and not ours. One of ours may speak both, and then
+    /// has both tags.
+    pub fn is_existing(&self) -> bool {
+        let has = |tag| self.tags.as_ref().is_some_and(|tags| tags.iter().any(|own| own == tag));
+        has(EXISTING_TAG) && !has(WORKER_TAG)
+    }
+
     /// Takes over what `update` says and keeps the rest: tags are united, properties merged by
     /// name. (The original dropped all tags when an update had none; that was a defect.)
     pub fn merge(&mut self, update: Self) {

@@ -23,5 +23,5 @@ pub use envelope::{Envelope, EnvelopeError, Kind};
 pub use error::{CloseCode, ErrorCode};
 pub use grant::{Grant, GrantParts, GrantTooLong};
 pub use ice::{Candidate, IceServer};
-pub use metadata::{Filters, Metadata};
+pub use metadata::{EXISTING_TAG, Filters, Metadata, WORKER_TAG};
 pub use server::{LeftReason, PeerInfo, Registered, ServerError, ServerMessage};
