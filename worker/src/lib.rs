@@ -8,7 +8,8 @@
 //!
 //! * [`config`] is what was typed, and what it means.
 //! * [`agent`] owns everything: the room, the link to the broker, one session per remote peer.
-//! * [`session`] is one remote peer: what it says, what it may do, what it is shown.
+//! * [`session`] is one remote peer: what it says, what it may do, what it is shown; [`existing`]
+//!   is one that speaks the words of sleap-rtc.
 //! * [`machine`] is the one owner of the gate and the driver; [`drive`] is the gate as pure logic;
 //!   [`driver`] speaks to a machine.
 //! * [`jobs`] runs what its owner lets others run, for example trainings; [`bridge`] speaks ZMQ with
@@ -29,6 +30,7 @@ pub mod devices;
 pub mod direct;
 pub mod drive;
 pub mod driver;
+pub mod existing;
 pub mod exit;
 pub mod host;
 pub mod jobs;

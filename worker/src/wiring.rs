@@ -6,7 +6,7 @@ use halyard_client::{
     files::{FileRoot, OpenRootError},
     peer::PeerThreads,
 };
-use halyard_protocol::signal::Metadata;
+use halyard_protocol::signal::{EXISTING_TAG, Metadata, WORKER_TAG};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     config::{CameraSettings, DriverSpec, Settings},
     driver::{Driver, none::NoDriver, sim::SimDriver},
+    existing::{Common, requests::Offer},
     host::{Announcer, Host},
     jobs::{self, Jobs, JobsError, JobsHandle},
     machine::Machine,
@@ -44,6 +45,9 @@ pub enum StartError {
     /// The system gives no thread to look at the computer.
     #[error("cannot start the thread that looks at the computer: {0}")]
     Host(io::Error),
+    /// The folder of files cannot be looked at.
+    #[error("the folder of files cannot be looked at: {0}")]
+    Place(io::Error),
     /// The system gives no threads for connections.
     #[error("cannot start the threads for connections: {0}")]
     Threads(io::Error),
@@ -89,6 +93,10 @@ impl Parts {
         let machine = Machine::start(driver);
         let jobs = start_jobs(settings)?;
         let handle = jobs.as_ref().map(Jobs::handle);
+        let has = |name: &str| jobs.is_some() && settings.jobs.iter().any(|job| job.name == name);
+        let offer = Offer { trains: has("train"), tracks: has("track"), is_busy: false };
+        let existing = Common::open(settings.files.as_deref(), settings.psk.clone(), offer);
+        let existing = existing.map_err(StartError::Place)?;
         let host = Host::start().map_err(StartError::Host)?;
         let announcer = Announcer {
             host: host.handle(),
@@ -101,6 +109,7 @@ impl Parts {
             tracks,
             files,
             jobs: handle,
+            existing,
             host: host.handle(),
             threads,
         };
@@ -159,11 +168,17 @@ fn metadata(shared: &Shared, computer: Map<String, Value>) -> Metadata {
     properties.insert("video".to_owned(), json!(tracks.first()));
     properties.insert("tracks".to_owned(), json!(tracks));
     properties.insert("files".to_owned(), json!(shared.files.is_some()));
-    Metadata {
-        tags: Some(vec!["halyard-worker".to_owned()]),
-        properties: Some(properties),
-        ..Metadata::default()
+    let mut tags = vec![WORKER_TAG.to_owned()];
+    // Existing clients look for a worker by these.
+    let types: Vec<_> = shared.existing.offer().job_types().collect();
+    if !types.is_empty() {
+        tags.push(EXISTING_TAG.to_owned());
+        tags.extend(types.iter().map(|(tag, _)| (*tag).to_owned()));
+        let types: Vec<_> = types.iter().map(|(_, job_type)| job_type).collect();
+        properties.insert("supported_job_types".to_owned(), json!(types));
+        properties.insert("max_concurrent_jobs".to_owned(), json!(1));
     }
+    Metadata { tags: Some(tags), properties: Some(properties), ..Metadata::default() }
 }
 
 /// Every picture that is to be had, the one of `--video` first.

@@ -48,6 +48,7 @@ pub use roster::{Change, Roster};
 
 use self::{link::Link, sessions::Sessions};
 use crate::{
+    existing::requests::{self, Offer},
     report::{Report, Reports},
     session::{Dismissed, FromSession, Shared, ToSession},
 };
@@ -407,6 +408,9 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             ServerMessage::Error(error) => {
                 tracing::warn!(code = ?error.code, message = error.message, "the broker refused");
             }
+            ServerMessage::PeerMessage { from_peer_id, payload, .. } => {
+                self.requested(from_peer_id, &payload);
+            }
             ServerMessage::RoomClosed { reason } => tracing::warn!(reason, "the room is closed"),
             ServerMessage::Draining { .. } => tracing::info!("the broker is about to restart"),
             _ => {}
@@ -449,8 +453,27 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     }
 
     fn refuse(&self, to_peer_id: PeerId, message: &str) {
+        if self.roster.is_existing(&to_peer_id) {
+            return self.send(ClientMessage::OfferRefused {
+                target: to_peer_id,
+                reason: "worker_busy".to_owned(),
+                message: message.to_owned(),
+                current_status: "busy".to_owned(),
+            });
+        }
         let payload = serde_json::json!({"type": "refused", "code": "busy", "message": message});
         self.send(ClientMessage::PeerMessage { to_peer_id, payload });
+    }
+
+    /// An existing client asks before it connects.
+    fn requested(&self, from: PeerId, payload: &serde_json::Value) {
+        let Some(access) = self.roster.access(&from) else { return };
+        let load = self.shared.jobs.as_ref().map(|jobs| *jobs.load().borrow());
+        let is_busy = load.is_some_and(|load| load.running + load.queued > 0);
+        let offer = Offer { is_busy, ..self.shared.existing.offer() };
+        if let Some(payload) = requests::answer(payload, access, offer) {
+            self.send(ClientMessage::PeerMessage { to_peer_id: from, payload });
+        }
     }
 
     fn send(&self, message: ClientMessage) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use halyard_protocol::{
-    access::Access,
+    access::{Access, PeerRole},
     ids::PeerId,
     limits::RESUME_WINDOW,
     signal::{Grant, PeerInfo, Registered},
@@ -28,6 +28,8 @@ pub struct Roster {
 struct Known {
     access: Access,
     grant: Option<Grant>,
+    /// It reads the original's words: its metadata says so, or it names no part that it plays.
+    is_existing: bool,
     /// Since when the broker does not know it any more.
     absent_since: Option<Instant>,
 }
@@ -53,6 +55,11 @@ impl Roster {
         self.peers.get(peer)?.grant.as_ref()
     }
 
+    /// Whether a peer reads the original's words.
+    pub fn is_existing(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|known| known.is_existing)
+    }
+
     /// How many are present.
     pub fn present(&self) -> usize {
         self.peers.values().filter(|known| known.absent_since.is_none()).count()
@@ -60,7 +67,12 @@ impl Roster {
 
     /// Somebody came, or came back, perhaps with other rights.
     pub fn joined(&mut self, info: &PeerInfo) -> Change {
-        let known = Known { access: info.access, grant: info.grant.clone(), absent_since: None };
+        let known = Known {
+            access: info.access,
+            grant: info.grant.clone(),
+            is_existing: info.metadata.is_existing() || info.role == PeerRole::Peer,
+            absent_since: None,
+        };
         match self.peers.insert(info.peer_id.clone(), known) {
             Some(before) if before.access != info.access => Change::Access(info.peer_id.clone()),
             _ => Change::None,

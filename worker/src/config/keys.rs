@@ -119,6 +119,13 @@ pub const KEYS: &[Key] = &[
     key(
         For::Both,
         Shape::One,
+        "psk_file",
+        "sleap-rtc clients must prove that they have the secret in this file [default: none]",
+        "a file that holds 16 to 1024 bytes in base64url",
+    ),
+    key(
+        For::Both,
+        Shape::One,
         "bitrate",
         "What the encoder aims at [default: what suits the picture]",
         "bits a second, from 100000 to 50000000",

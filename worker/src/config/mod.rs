@@ -28,6 +28,7 @@ pub use keys::{For, KEYS, Key, Shape};
 pub use read::{Place, SettingError, Typed, args};
 
 use crate::{
+    existing::Secret,
     jobs::Template,
     media::{
         SourceSpec,
@@ -57,6 +58,8 @@ pub struct Settings {
     pub jobs_dir: Option<PathBuf>,
     /// The program that keeps jobs, where it is not this one.
     pub job_keeper: Option<PathBuf>,
+    /// What existing clients must prove to know before anything of them is heard.
+    pub psk: Option<Secret>,
     /// What the encoder aims at, in bits a second.
     pub bitrate: Option<u32>,
     /// Whether new jobs are refused, and the room told so.
@@ -100,6 +103,7 @@ impl Default for Settings {
             jobs: Vec::new(),
             jobs_dir: None,
             job_keeper: None,
+            psk: None,
             bitrate: None,
             maintenance: false,
             max_sessions: DEFAULT_MAX_SESSIONS,
@@ -188,6 +192,8 @@ impl Settings {
             jobs: values.jobs.clone(),
             jobs_dir,
             job_keeper: None,
+            psk: values
+                .one("psk_file", |path| Secret::read(&std::fs::read_to_string(path).ok()?).ok())?,
             bitrate: values.one("bitrate", |text| {
                 text.parse().ok().filter(|bps| cameras::BITRATES.contains(bps))
             })?,
@@ -359,6 +365,21 @@ mod tests {
     fn a_mistyped_variable_is_refused_and_one_of_another_program_is_not() {
         assert!(refusal(&typed(&[], &[("HALYARD_VIEDO", "sim")])).contains("HALYARD_VIDEO"));
         Settings::read(&typed(&[], &[("HALYARD_STORE", "memory")])).expect("the server's");
+    }
+
+    #[test]
+    fn a_secret_comes_from_a_file_and_is_never_shown() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").expect("written");
+        let path = file.path().to_str().expect("a plain path").to_owned();
+        let settings = Settings::read(&typed(&[], &[("HALYARD_PSK_FILE", &path)])).expect("good");
+        assert!(settings.psk.is_some() && !format!("{settings:?}").contains("AAEC"));
+        file.write_all(b"not base64").expect("written");
+        for path in [&path, "/no/such/file"] {
+            let text = refusal(&typed(&[("psk_file", path)], &[]));
+            assert!(text.contains("16 to 1024 bytes in base64url"), "{text}");
+            assert!(!text.contains("AAEC"), "{text}");
+        }
     }
 
     #[test]

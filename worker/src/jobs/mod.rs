@@ -23,7 +23,7 @@ mod template;
 
 use std::{io, path::PathBuf};
 
-use halyard_protocol::channel::{Ack, JobErrorCode, JobList, JobProblem, JobRejected, Message};
+use halyard_protocol::channel::{Ack, JobErrorCode, JobProblem, JobRejected, Message};
 pub use life::{Act, Input, Life, Patience, Refused, Step, Wish};
 pub use lines::{Line, Lines};
 pub use log::{EventLog, Told};
@@ -160,15 +160,6 @@ impl JobsHandle {
             return lost;
         }
         answer.await.unwrap_or(lost)
-    }
-
-    /// Whether a job runs or waits, as far as this asker may know.
-    pub async fn is_busy(&self, asker: Asker) -> bool {
-        let list = JobList { id: String::new(), offset: 0 };
-        match self.ask(asker, Message::JobList(list)).await {
-            Message::JobEntries(entries) => entries.jobs.iter().any(|job| !job.state.is_over()),
-            _ => false,
-        }
     }
 }
 

@@ -5,12 +5,10 @@
 //! told to the session; nothing the peer says changes it.
 //!
 //! * [`hello`] is what a peer is told first.
-//! * [`video`] sends the pictures; [`legacy`] speaks with existing clients on their one channel.
+//! * [`video`] sends the pictures. With existing clients [`existing`](crate::existing) speaks.
 //! * [`speaker`] keeps the words for the peer in order and never lets it hold up its session.
 
 pub mod hello;
-pub mod legacy;
-mod legacy_jobs;
 pub mod speaker;
 mod task;
 pub mod video;
@@ -33,6 +31,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    existing::Common,
     host::HostHandle,
     jobs::JobsHandle,
     machine::{Asker, MachineHandle},
@@ -61,6 +60,8 @@ pub struct Shared {
     pub jobs: Option<JobsHandle>,
     /// The computer.
     pub host: HostHandle,
+    /// What existing clients share.
+    pub existing: Common,
     /// The threads that connections live on.
     pub threads: PeerThreads,
 }

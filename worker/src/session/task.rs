@@ -25,12 +25,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     CONNECT_WITHIN, Dismissed, Ended, FromSession, MEND_WITHIN, Start, ToSession,
     hello::{self, NO_FILES, NO_JOBS},
-    legacy::{Legacy, SPEAKER},
     peer_config,
     speaker::{NotReading, Speaker},
     video::Places,
 };
 use crate::{
+    existing::{Around, Existing, SPEAKER},
     host::HostLoad,
     jobs::refused,
     machine::{News, Standing, Telemetry},
@@ -114,7 +114,7 @@ struct Live {
     started: mpsc::Receiver<Transfer>,
     bulk: AbortOnDropHandle<()>,
     places: Places,
-    legacy: Option<Legacy>,
+    existing: Option<Existing>,
     greeted: bool,
     was_connected: bool,
     /// It is on its way out, and the machine knows.
@@ -148,7 +148,7 @@ impl Live {
             started,
             bulk,
             places: Places::new(start.shared.tracks.clone()),
-            legacy: None,
+            existing: None,
             greeted: false,
             was_connected: false,
             has_ended: false,
@@ -206,6 +206,7 @@ impl Live {
                     self.places.follow(Instant::now());
                     self.show_video()
                 }
+                lines = overdue(&mut self.existing) => self.say_existing(lines),
                 () = sleep_until(give_up_at) => {
                     Err(if self.was_connected { End::Lost } else { End::NeverConnected })
                 }
@@ -228,8 +229,8 @@ impl Live {
         self.bulk.abort();
         // Events that nobody takes would hold up the connection's own goodbye.
         let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
-        if let Some(legacy) = self.legacy.take() {
-            legacy.close().await;
+        if let Some(existing) = self.existing.take() {
+            existing.close().await;
             if let End::Dismissed(why) = end {
                 let _ = self.speaker.say_legacy(format!("{SPEAKER} {why}"));
             }
@@ -314,34 +315,43 @@ impl Live {
             }
             PeerEvent::LaneOpen(_) | PeerEvent::LaneClosed(_) => {}
             PeerEvent::Text(lane, text) => return self.heard(lane, &text).await,
-            PeerEvent::LegacyOpen(label) => {
-                let peer = &self.start.asker.peer;
-                tracing::info!(%peer, label, "an existing client, everything on one channel");
-                self.legacy = Some(Legacy::new(
-                    self.peer.clone(),
-                    self.start.shared.files.clone(),
-                    self.start.shared.jobs.clone(),
-                    self.start.asker.clone(),
-                ));
-            }
+            PeerEvent::LegacyOpen(label) => return self.greet_existing(&label),
             PeerEvent::LegacyText(text) => {
-                if let Some(legacy) = &mut self.legacy {
-                    for line in legacy.text(text).await {
-                        self.speaker.say_legacy(line)?;
-                    }
+                if let Some(existing) = &mut self.existing {
+                    let lines = existing.text(text).await;
+                    return self.say_existing(lines);
                 }
             }
             PeerEvent::LegacyBinary(bytes) => {
-                if let Some(legacy) = &mut self.legacy {
-                    for line in legacy.binary(bytes).await {
-                        self.speaker.say_legacy(line)?;
-                    }
+                if let Some(existing) = &mut self.existing {
+                    let lines = existing.binary(bytes).await;
+                    return self.say_existing(lines);
                 }
             }
             PeerEvent::LegacyClosed => return Err(End::Left("it closed its channel".into())),
             PeerEvent::KeyframeRequested(place) => self.places.request_keyframe(place),
         }
         Ok(())
+    }
+
+    fn greet_existing(&mut self, label: &str) -> Result<(), End> {
+        let Start { shared, asker, own_id, .. } = &self.start;
+        tracing::info!(peer = %asker.peer, label = shortened(label), "an existing client, everything on one channel");
+        let around = Around {
+            peer: self.peer.clone(),
+            asker: asker.clone(),
+            own_id: own_id.clone(),
+            root: shared.files.clone(),
+            jobs: shared.jobs.clone(),
+            common: shared.existing.clone(),
+        };
+        let (existing, first) = Existing::new(around, label);
+        self.existing = Some(existing);
+        self.say_existing(first)
+    }
+
+    fn say_existing(&self, lines: Vec<String>) -> Result<(), End> {
+        lines.into_iter().try_for_each(|line| Ok(self.speaker.say_legacy(line)?))
     }
 
     async fn state(&mut self, state: PeerState) -> Result<(), End> {
@@ -588,6 +598,13 @@ fn shortened(text: &str) -> &str {
     let mut chars = text.char_indices().enumerate();
     let end = chars.find(|(count, (_, c))| *count == 80 || c.is_control());
     &text[..end.map_or(text.len(), |(_, (at, _))| at)]
+}
+
+async fn overdue(existing: &mut Option<Existing>) -> Vec<String> {
+    match existing {
+        Some(existing) => existing.overdue().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn sleep_until(when: Option<tokio::time::Instant>) {
