@@ -21,6 +21,7 @@ CHUNK_BYTES = 64 * 1024
 PAUSE_ABOVE_BUFFERED_BYTES = 16 * 1024 * 1024
 KEEP_ALIVE = b"KEEP_ALIVE"
 ANSWER_SECONDS = 30
+KEEP_BYTES = 1024 * 1024
 
 
 @dataclass
@@ -29,20 +30,22 @@ class Received:
 
     name: str
     size: int
+    hint: str = ""
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     bytes: int = 0
+    content: bytearray = field(default_factory=bytearray)
 
 
 class ExistingClient:
     """One client in one room. Build it with `joined`."""
 
-    def __init__(self, socket, peer_id: str, registered: dict):
+    def __init__(self, socket, peer_id: str, registered: dict, label: str):
         self.socket = socket
         self.peer_id = peer_id
         self.registered = registered
         # No STUN: the tests stay on this machine.
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.channel = self.connection.createDataChannel("my-data-channel")
+        self.channel = self.connection.createDataChannel(label)
         self.opened = asyncio.Event()
         self.texts: asyncio.Queue[str] = asyncio.Queue()
         self.files: asyncio.Queue[Received] = asyncio.Queue()
@@ -63,9 +66,12 @@ class ExistingClient:
             elif self._incoming is not None:
                 self._incoming.digest.update(message)
                 self._incoming.bytes += len(message)
-        elif message.startswith("FILE_META::"):
-            name, size, *_ = message.removeprefix("FILE_META::").split(":")
-            self._incoming = Received(name, int(size))
+                if self._incoming.size <= KEEP_BYTES:
+                    self._incoming.content += message
+        elif "FILE_META::" in message:
+            # As the original takes it apart: a line with other colons would be an error.
+            name, size, hint = message.split("FILE_META::", 1)[1].split(":")
+            self._incoming = Received(name, int(size), hint)
         elif message == "END_OF_FILE":
             self.files.put_nowait(self._incoming)
             self._incoming = None
@@ -87,26 +93,37 @@ class ExistingClient:
 
         return await asyncio.wait_for(look(), ANSWER_SECONDS)
 
-    async def find_worker(self) -> str:
+    async def discover(self, filters: dict) -> list[dict]:
         await self.say(
+            {"type": "discover_peers", "from_peer_id": self.peer_id, "filters": filters},
+        )
+        return (await self.hear("peer_list"))["peers"]
+
+    async def find_worker(self) -> str:
+        return (await self.discover({"role": "worker"}))[0]["peer_id"]
+
+    async def find_trainer(self, room_id: str) -> str:
+        """As the original's clients look for one, field for field."""
+        (worker,) = await self.discover(
             {
-                "type": "discover_peers",
-                "from_peer_id": self.peer_id,
-                "filters": {"role": "worker"},
+                "role": "worker",
+                "room_id": room_id,
+                "tags": ["sleap-rtc"],
+                "properties": {"status": "available"},
             }
         )
-        return (await self.hear("peer_list"))["peers"][0]["peer_id"]
+        return worker["peer_id"]
 
-    async def connect(self, *, video: bool) -> None:
+    async def connect(self, *, video: bool, worker: str | None = None, **fields) -> None:
         """Offers to the room's worker and waits until the channel is open."""
-        worker = await self.find_worker()
+        worker = worker or await self.find_worker()
         if video:
             self.connection.addTransceiver("video", direction="recvonly")
         await self.connection.setLocalDescription(await self.connection.createOffer())
         offer = self.connection.localDescription.sdp
         assert "a=end-of-candidates" in offer, "aiortc puts every candidate into its offer"
         await self.say(
-            {"type": "offer", "sender": self.peer_id, "target": worker, "sdp": offer},
+            {"type": "offer", "sender": self.peer_id, "target": worker, "sdp": offer, **fields},
         )
         answer = await self.hear("answer")
         assert answer["sender"] == worker
@@ -138,6 +155,35 @@ class ExistingClient:
                 await asyncio.sleep(0)
         self.channel.send("END_OF_FILE")
         return digest.hexdigest()
+
+    def send_bytes(self, content: bytes) -> None:
+        for start in range(0, len(content), CHUNK_BYTES):
+            self.channel.send(content[start : start + CHUNK_BYTES])
+
+    def send_package(
+        self, content: bytes, name: str, *, kind: str = "train", gui: str = "False"
+    ) -> None:
+        """A package, word for word as the original's clients send it."""
+        self.channel.send(f"PACKAGE_TYPE::{kind}")
+        self.channel.send("OUTPUT_DIR::models")
+        self.channel.send(f"FILE_META::{name}:{len(content)}:{gui}")
+        self.send_bytes(content)
+        self.channel.send("END_OF_FILE")
+
+    async def next_text(self) -> str:
+        return await asyncio.wait_for(self.texts.get(), ANSWER_SECONDS)
+
+    async def until(self, begin: str) -> list[str]:
+        """Everything that is said up to the first text that begins so."""
+        said: list[str] = []
+        while not said or not said[-1].startswith(begin):
+            said.append(await self.next_text())
+        return said
+
+    async def ask(self, text: str) -> str:
+        """Says something, and what is said next."""
+        self.channel.send(text)
+        return await self.next_text()
 
     async def close(self) -> None:
         await self.connection.close()
@@ -197,7 +243,7 @@ def register_message(link: JoinLink, peer_id: str, id_token: str) -> dict:
 
 
 @asynccontextmanager
-async def joined(join_url: str):
+async def joined(join_url: str, *, label: str = "my-data-channel"):
     """A client that is registered in the room of this link."""
     link = JoinLink.parse(join_url)
     peer_id, id_token = await sign_in(link.server)
@@ -205,7 +251,7 @@ async def joined(join_url: str):
         await socket.send(json.dumps(register_message(link, peer_id, id_token)))
         registered = json.loads(await asyncio.wait_for(socket.recv(), ANSWER_SECONDS))
         assert registered["type"] == "registered_auth", registered
-        client = ExistingClient(socket, peer_id, registered)
+        client = ExistingClient(socket, peer_id, registered, label)
         try:
             yield client
         finally:

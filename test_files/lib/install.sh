@@ -126,7 +126,7 @@ install_python_packages() {
     python3 -m venv "$venv"
     local file
     for file in "${files[@]}"; do
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$file"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$file"
     done
     cat "${files[@]}" >"$stamp"
 }
