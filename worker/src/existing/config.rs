@@ -100,7 +100,7 @@ mod tests {
         let mut text = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
         for (name, before) in ('b'..='z').zip('a'..='y') {
             let items = vec![format!("*{before}"); 9].join(",");
-            text.push_str(&format!("{name}: &{name} [{items}]\n"));
+            text.extend([format!("{name}: &{name} [{items}]\n")]);
         }
         text.push_str("data_config: {train_labels_path: *z}\n");
         assert!(Config::read(&text).is_err());

@@ -50,7 +50,7 @@ use self::{
     fs::Desk,
     gate::{Gate, Heard},
     jobs::{Jobs, fresh_folder},
-    package::Said,
+    package::{Said, is_zip},
     place::{Place, below},
     requests::Offer,
     upload::{Known, Upload, Uploads},
@@ -213,12 +213,11 @@ impl Existing {
     }
 
     fn package_type(&mut self, kind: &str) -> Vec<String> {
-        let refused = match self.jobs.teller() {
-            Err(why) => Some(why),
-            Ok(_) => {
-                let known = self.said.package_type(kind);
-                known.is_none().then(|| "packages are for train or track".to_owned())
-            }
+        let refused = if let Err(why) = self.jobs.teller() {
+            Some(why)
+        } else {
+            let known = self.said.package_type(kind);
+            known.is_none().then(|| "packages are for train or track".to_owned())
         };
         refused.map(|why| people(&format!("the package is refused: {why}"))).into_iter().collect()
     }
@@ -274,13 +273,10 @@ impl Existing {
             let task = tokio::spawn(answer(desk.clone(), self.around.peer.clone(), waiting));
             (queue, AbortOnDropHandle::new(task))
         });
-        match queue.try_send(text) {
-            Ok(()) => Vec::new(),
-            Err(_) => {
-                let words = format!("{QUESTIONS} of your questions wait already");
-                vec![format!("FS_ERROR::INVALID_REQUEST::{words}")]
-            }
+        if queue.try_send(text).is_ok() {
+            return Vec::new();
         }
+        vec![format!("FS_ERROR::INVALID_REQUEST::{QUESTIONS} of your questions wait already")]
     }
 
     async fn uploaded(&mut self, text: &str) -> Vec<String> {
@@ -323,9 +319,7 @@ impl Existing {
                 tracing::info!(%peer, file = %name, size, "received");
                 let coming = self.coming.take().filter(|(_, coming)| coming == name.as_str());
                 match coming {
-                    Some((folder, name)) if name.to_ascii_lowercase().ends_with(".zip") => {
-                        self.run_package(name, true, folder)
-                    }
+                    Some((folder, name)) if is_zip(&name) => self.run_package(name, true, folder),
                     Some(_) => vec![people("the package is refused: it is no .zip")],
                     None => vec![format!("{SPEAKER} received {name} ({size} bytes)")],
                 }

@@ -106,7 +106,7 @@ impl Package {
     /// How the client knows it.
     fn stem(&self) -> &str {
         let file = self.from.rsplit('/').next().unwrap_or(&self.from);
-        file.strip_suffix(".zip").unwrap_or(file)
+        if is_zip(file) { &file[..file.len() - 4] } else { file }
     }
 
     /// Runs it from the zip to the results that the client gets back.
@@ -148,7 +148,7 @@ impl Package {
     /// Unpacks it and reads what it asks for. Blocks.
     fn script(&self, teller: &Teller) -> Result<Script, Vec<String>> {
         let one = |why: String| vec![why];
-        let top = if self.from.ends_with(".zip") {
+        let top = if is_zip(&self.from) {
             let into = below(&self.folder, self.stem());
             let unpacked = unpack(teller.place.dir(), &self.from, &into);
             if self.is_ours
@@ -305,6 +305,12 @@ impl Package {
             Err(error) => teller.say(format!("{SPEAKER} {file} was not sent: {error}\n")).await,
         }
     }
+}
+
+/// Whether a file's name says that it is a zip.
+pub(super) fn is_zip(name: &str) -> bool {
+    let extension = std::path::Path::new(name).extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("zip"))
 }
 
 /// Zips results as existing workers do: what lies in `models`, without that folder's name. Blocks.

@@ -106,12 +106,12 @@ fn sleap_nn_train(words: &[&str], package: &str) -> Step {
     while let Some((word, inline)) = words.next() {
         match word {
             "--config-name" | "-c" => {
-                drop(values.insert("config".into(), json!(words.value(word, inline)?)))
+                drop(values.insert("config".into(), json!(words.value(word, inline)?)));
             }
             // It is the package: a configuration lies nowhere else.
             "--config-dir" | "--config-path" | "-d" => {
                 let folder = words.value(word, inline)?;
-                if !matches!(folder.trim_end_matches('/'), "" | "." | "$PWD") {
+                if !matches!(folder.trim_end_matches('/'), "" | ".") {
                     return Err(format!("{word} is {folder:?}; accepted is . , the package"));
                 }
             }
@@ -179,7 +179,7 @@ fn sleap_train(words: &[&str], package: &str) -> Step {
             "--zmq" => {}
             "--controller_port" | "--publish_port" => drop(words.value(word, inline)?),
             "--run_name" => {
-                drop(values.insert("run_name".into(), json!(words.value(word, inline)?)))
+                drop(values.insert("run_name".into(), json!(words.value(word, inline)?)));
             }
             option if option.starts_with('-') => return Err(not_accepted(option)),
             path => paths.push(path),

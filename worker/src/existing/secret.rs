@@ -1,6 +1,6 @@
 //! The secret that existing clients prove to have: `HMAC-SHA256(secret, nonce)`, both decoded.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use aws_lc_rs::hmac;
 use base64::{
@@ -25,7 +25,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A shared secret. It never prints.
 #[derive(Clone)]
-pub struct Secret(hmac::Key);
+pub struct Secret(Arc<hmac::Key>);
 
 /// A text is no secret. It is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,7 @@ impl Secret {
         if !(LEAST_BYTES..=MOST_BYTES).contains(&bytes.len()) {
             return Err(NoSecret);
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+        Ok(Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes))))
     }
 
     /// Whether this is the answer to the nonce of [`nonce_text`]. Takes as long for a wrong one.

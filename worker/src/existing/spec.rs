@@ -302,7 +302,7 @@ fn train(spec: Train, around: &Around<'_>) -> Result<Plan, Vec<Problem>> {
         ));
     }
     let model_types = spec.model_types;
-    Ok(Plan { labels, run_names, model_types, remarks, ..Plan::of("train", steps, names) })
+    Ok(Plan { model_types, run_names, labels, remarks, ..Plan::of("train", steps, names) })
 }
 
 fn track(spec: Track, place: &Place) -> Result<Plan, Vec<Problem>> {

@@ -115,10 +115,12 @@ mod tests {
         assert!(top.join("empty").is_dir());
     }
 
+    type Pack = Box<dyn FnOnce(&mut ZipWriter<std::fs::File>)>;
+
     #[test]
     fn what_leads_out_is_refused_and_leaves_nothing() {
         let bomb = vec![0; (FREE_OF_RATIO + 1) as usize];
-        let refused: [(&str, Box<dyn FnOnce(&mut ZipWriter<std::fs::File>)>); 5] = [
+        let refused: [(&str, Pack); 5] = [
             ("leave the folder", Box::new(|zip| file(zip, "../../evil.txt", b"x"))),
             ("absolute", Box::new(|zip| file(zip, "/evil.txt", b"x"))),
             (

@@ -87,7 +87,7 @@ impl Upload {
     pub(super) async fn text(&mut self, text: &str, with: &Uploads<'_>) -> Vec<String> {
         let (word, rest) = text.split_once("::").unwrap_or((text, ""));
         let answer = match word {
-            "FILE_UPLOAD_CHECK" => self.check(rest, with).await,
+            "FILE_UPLOAD_CHECK" => self.check(rest, with),
             "FILE_UPLOAD_START" => self.start(rest, with).await,
             "FILE_UPLOAD_END" => self.end(with).await,
             _ => Err("this word is not known here".to_owned()),
@@ -129,7 +129,7 @@ impl Upload {
         })
     }
 
-    async fn check(&mut self, rest: &str, with: &Uploads<'_>) -> Result<Vec<String>, Refused> {
+    fn check(&mut self, rest: &str, with: &Uploads<'_>) -> Result<Vec<String>, Refused> {
         may_write(with)?;
         let (sha256, file) = rest.split_once("::").ok_or("a hash and a file name are needed")?;
         if sha256.len() != 64 || !sha256.chars().all(|c| c.is_ascii_hexdigit()) {

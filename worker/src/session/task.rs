@@ -114,7 +114,7 @@ struct Live {
     started: mpsc::Receiver<Transfer>,
     bulk: AbortOnDropHandle<()>,
     places: Places,
-    existing: Option<Existing>,
+    existing: Option<Box<Existing>>,
     greeted: bool,
     was_connected: bool,
     /// It is on its way out, and the machine knows.
@@ -346,7 +346,7 @@ impl Live {
             common: shared.existing.clone(),
         };
         let (existing, first) = Existing::new(around, label);
-        self.existing = Some(existing);
+        self.existing = Some(Box::new(existing));
         self.say_existing(first)
     }
 
@@ -600,7 +600,7 @@ fn shortened(text: &str) -> &str {
     &text[..end.map_or(text.len(), |(_, (at, _))| at)]
 }
 
-async fn overdue(existing: &mut Option<Existing>) -> Vec<String> {
+async fn overdue(existing: &mut Option<Box<Existing>>) -> Vec<String> {
     match existing {
         Some(existing) => existing.overdue().await,
         None => std::future::pending().await,
