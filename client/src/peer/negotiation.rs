@@ -14,7 +14,7 @@ use super::{
     PeerError,
     build::Place,
     opening,
-    sdp::{is_resolvable, ufrag, without_candidates_of},
+    sdp::{is_resolvable, ufrag, with_candidates_in_use, without_candidates_of},
     shared::Shared,
     video::codec,
 };
@@ -208,6 +208,7 @@ impl Negotiation {
             // What was there when it was created belongs to the sockets before a restart.
             |described| without_candidates_of(&described.sdp, &created),
         );
+        let sdp = with_candidates_in_use(&sdp);
         *shared.ufrag.lock().unwrap_or_else(PoisonError::into_inner) = ufrag(&sdp);
         Ok(sdp)
     }

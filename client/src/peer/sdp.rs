@@ -14,6 +14,38 @@ pub(super) fn without_candidates_of(sdp: &str, older: &str) -> String {
     kept.collect()
 }
 
+/// A description whose candidates stand where they are read. The library puts them into the first
+/// section even where that one is refused (port 0), and others pass over such a section; they belong
+/// into the first that is used.
+pub(super) fn with_candidates_in_use(sdp: &str) -> String {
+    let is_refused = |section: &str| {
+        section.lines().next().is_some_and(|media| media.split(' ').nth(1) == Some("0"))
+    };
+    let mut sections: Vec<String> = Vec::new();
+    for line in sdp.split_inclusive('\n') {
+        match sections.last_mut() {
+            Some(section) if !line.starts_with("m=") => section.push_str(line),
+            _ => sections.push(line.to_owned()),
+        }
+    }
+    // What stands before the first section is none.
+    let Some(used) = sections.iter().skip(1).position(|one| !is_refused(one)) else {
+        return sdp.to_owned();
+    };
+    let mut moved = String::new();
+    for section in sections.iter_mut().skip(1).take(used) {
+        let (of_ice, others): (Vec<&str>, Vec<&str>) = section
+            .split_inclusive('\n')
+            .partition(|line| line.starts_with("a=candidate:") || line.starts_with("a=end-of-"));
+        moved.extend(of_ice);
+        *section = others.concat();
+    }
+    if let Some(section) = sections.get_mut(1 + used) {
+        section.push_str(&moved);
+    }
+    sections.concat()
+}
+
 /// Whether a candidate line has an address. Browsers give names instead (`….local`) that only the
 /// local network can resolve; they try our addresses anyway.
 pub(super) fn is_resolvable(line: &str) -> bool {
@@ -40,6 +72,24 @@ mod tests {
         let expected = "v=0\r\na=candidate:1 1 udp 1 192.0.2.1 2000 typ host\r\nm=x\r\n";
         assert_eq!(without_candidates_of(sdp, older), expected);
         assert_eq!(without_candidates_of(sdp, "v=0\r\n"), sdp);
+    }
+
+    #[test]
+    fn candidates_move_from_a_refused_section_to_the_first_that_is_used() {
+        let found = "a=candidate:1 1 udp 1 192.0.2.1 1000 typ host\r\na=end-of-candidates\r\n";
+        let head = "v=0\r\na=group:BUNDLE 1\r\n";
+        let (audio, video) = ("m=audio 0 x 0\r\na=mid:0\r\n", "m=video 9 x 102\r\na=mid:1\r\n");
+        let data = "m=application 9 x y\r\na=mid:2\r\n";
+        let moved = with_candidates_in_use(&format!("{head}{audio}{found}{video}{data}"));
+        assert_eq!(moved, format!("{head}{audio}{video}{found}{data}"));
+        for as_it_is in [
+            format!("{head}{video}{found}{audio}"),
+            format!("{head}{audio}{found}"),
+            head.to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(with_candidates_in_use(&as_it_is), as_it_is);
+        }
     }
 
     #[test]

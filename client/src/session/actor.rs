@@ -298,6 +298,20 @@ impl Actor {
                 }
                 Ok(())
             }
+            // A worker that does not connect says why: too many peers, WebRTC turned off.
+            ServerMessage::PeerMessage { from_peer_id, payload, .. } => {
+                let about_us = self.connection.as_ref().is_some_and(|c| c.worker == from_peer_id)
+                    && payload["type"] == "refused";
+                if about_us
+                    && let Some(generation) = self.recovery.generation()
+                    && self.shared.link.borrow().is_none()
+                {
+                    let words = payload["message"].as_str().unwrap_or("it refused");
+                    self.last = words.chars().filter(|c| !c.is_control()).take(300).collect();
+                    return self.feed(Input::Failed(generation)).await;
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
