@@ -116,6 +116,7 @@ impl Acceptor {
         };
         // Signaling is small messages that somebody waits for.
         let _ = stream.set_nodelay(true);
+        bound_unsent(&stream);
         let serving = Serving {
             permit: Permit(Arc::new(held)),
             routes: self.routes.clone(),
@@ -258,6 +259,22 @@ impl Serving {
         }
     }
 }
+
+/// Bytes that wait in the kernel for a slow network. More of them, up to megabytes otherwise, would be
+/// seconds of old pictures and old messages, which nobody can take back or replace by newer ones; fewer
+/// would wake the writer for every packet.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 64 * 1024;
+
+#[cfg(target_os = "linux")]
+fn bound_unsent(stream: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::debug!(%error, "the kernel's queue of a connection is not bounded");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bound_unsent(_: &TcpStream) {}
 
 /// The peer was gone before it was accepted: nothing is wrong here.
 fn is_the_peers(error: &io::Error) -> bool {
