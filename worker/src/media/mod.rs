@@ -16,6 +16,7 @@
 //!   is shown meanwhile.
 //! * [`fanout`] gives one encode to any number of viewers, none of whom can slow another.
 //! * [`tracks`] are all pictures of a worker by their names.
+//! * [`stills`] decodes it again, once for all, for those who can show nothing but JPEG.
 //! * [`keyframes`] is the rule for when a key frame is made; [`strip`] times the picture.
 //!
 //! Whatever the origin, viewers get whole access units in Annex B form: there is one path to test,
@@ -37,6 +38,7 @@ pub mod sim;
 pub mod slot;
 pub mod source;
 pub mod spec;
+pub mod stills;
 pub mod strip;
 pub mod supervisor;
 pub mod text;
