@@ -18,7 +18,7 @@
 //! * [`media`] makes pictures, encodes them once and fans them out.
 //! * [`run`] is a worker of somebody else's broker, made of the parts that [`wiring`] builds.
 //! * [`standalone`] (feature `standalone`) carries a broker along; [`direct`] answers peers over
-//!   plain HTTP there.
+//!   plain HTTP there, also in the words of [`whep`].
 //! * [`devices`] says what this computer has; [`report`] is what a worker tells its owner;
 //!   [`logging`] is its log, and [`exit`] are the exit codes.
 
@@ -42,4 +42,5 @@ pub mod run;
 pub mod session;
 #[cfg(feature = "standalone")]
 pub mod standalone;
+pub mod whep;
 pub mod wiring;

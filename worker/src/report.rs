@@ -68,6 +68,39 @@ pub struct Room {
     pub join_url: Token,
     /// The viewers' join link, token included; unknown for a room that others made.
     pub viewer_url: Option<Token>,
+    /// Where the worker itself is asked over HTTP, if it is; without any token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Addresses>,
+}
+
+/// The addresses of direct mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// For an offer in JSON.
+    pub offer: String,
+    /// For players.
+    pub whep: String,
+    /// The picture as a row of JPEGs.
+    pub mjpeg: String,
+    /// One picture.
+    pub snapshot: String,
+    /// How the worker is.
+    pub status: String,
+}
+
+impl Addresses {
+    /// Those of the worker that made this join link.
+    pub fn beside(join_url: &Token) -> Option<Self> {
+        let (base, _) = join_url.expose().split_once("/r/")?;
+        let at = |path: &str| format!("{base}/{path}");
+        Some(Self {
+            offer: at("offer"),
+            whep: at("whep"),
+            mjpeg: at("mjpeg"),
+            snapshot: at("snapshot.jpg"),
+            status: at("status"),
+        })
+    }
 }
 
 /// Where reports go. Never waits: a reader who is late loses some.
@@ -146,6 +179,7 @@ mod tests {
             role: Access::Operator,
             join_url: Token::new("http://127.0.0.1:8080/r/ab12#t0"),
             viewer_url: Some(Token::new("http://127.0.0.1:8080/r/ab12#t1")),
+            direct: None,
         }
     }
 
@@ -170,6 +204,22 @@ mod tests {
                 "event": "room", "room_id": "ab12", "token": "t0", "role": "operator",
                 "join_url": "http://127.0.0.1:8080/r/ab12#t0",
                 "viewer_url": "http://127.0.0.1:8080/r/ab12#t1"
+            })
+        );
+    }
+
+    #[test]
+    fn a_worker_that_is_asked_directly_says_where_and_no_secret() {
+        let link = Token::new("https://robot.example/rover/r/ab12#t0");
+        let addresses = serde_json::to_value(Addresses::beside(&link)).expect("plain data");
+        assert_eq!(
+            addresses,
+            serde_json::json!({
+                "offer": "https://robot.example/rover/offer",
+                "whep": "https://robot.example/rover/whep",
+                "mjpeg": "https://robot.example/rover/mjpeg",
+                "snapshot": "https://robot.example/rover/snapshot.jpg",
+                "status": "https://robot.example/rover/status"
             })
         );
     }

@@ -44,6 +44,7 @@ pub async fn run(
         direct: None,
         rights_lease: settings.rights_lease,
         relay_only: settings.relay_only,
+        webrtc: settings.webrtc,
         reports,
     };
     let result = agent.run(stop, |_| {}).await;

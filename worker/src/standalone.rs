@@ -7,6 +7,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ use crate::{
     agent::{Agent, AgentError, Plan},
     config::Settings,
     direct,
+    media::stills::Stills,
     report::Reports,
     wiring::{Parts, StartError},
 };
@@ -80,15 +82,25 @@ pub async fn run(
     let (asks, asked) = mpsc::channel(DIRECT);
     let (room, held) = watch::channel(None);
     let tokens = server.tokens();
+    let server_stop = CancellationToken::new();
+    let mut stills = Vec::new();
+    if settings.stills.viewers > 0 {
+        let tracks = parts.shared().tracks.clone();
+        stills.extend(tracks.iter().map(|one| Stills::new(one.fanout().clone(), settings.stills)));
+    }
+    let stills: Arc<[Stills]> = stills.into();
     let server = server.merge_routes(direct::routes(direct::Direct {
         asks,
         room: held,
         tokens,
         shared: parts.shared(),
         trusted_network: settings.trusted_network,
+        webrtc: settings.webrtc,
+        stills: stills.clone(),
+        prefix: prefix(settings.public_url.as_ref()),
         started,
+        stop: server_stop.clone(),
     }));
-    let server_stop = CancellationToken::new();
     let mut broker = tokio::spawn(server.run(server_stop.clone()));
 
     let agent = Agent {
@@ -107,6 +119,7 @@ pub async fn run(
         direct: Some(asked),
         rights_lease: settings.rights_lease,
         relay_only: settings.relay_only,
+        webrtc: settings.webrtc,
         reports,
     };
     let agent_stop = stop.child_token();
@@ -127,6 +140,9 @@ pub async fn run(
         Some(ended) => ended,
         None => broker.await,
     };
+    for stills in stills.iter() {
+        stills.stop().await;
+    }
     parts.stop().await;
     match ended {
         Ok(Ok(())) => Ok(result?),
@@ -173,6 +189,11 @@ fn broker_settings(settings: &Settings, listen: SocketAddr) -> halyard_server::S
         timing: halyard_server::settings::Timing { drain_within: DRAIN, ..standard.timing },
         ..standard
     }
+}
+
+/// What stands in front of the paths where peers see them: nothing, or like `/robot`.
+fn prefix(public_url: Option<&Url>) -> String {
+    public_url.map_or("", Url::path).trim_end_matches('/').to_owned()
 }
 
 /// How the agent reaches the broker in its own process.

@@ -39,7 +39,7 @@ use halyard_protocol::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use direct::{DirectAnswer, DirectAsk, DirectRefused};
+pub use direct::{DirectAnswer, DirectAsk, DirectRefused, WEBRTC_OFF, Watched};
 pub use fingerprint::Fingerprint;
 pub use leases::{Leases, Question};
 pub use offers::Offers;
@@ -49,7 +49,7 @@ pub use roster::{Change, Roster};
 use self::{link::Link, sessions::Sessions};
 use crate::{
     existing::requests::{self, Offer},
-    report::{Report, Reports},
+    report::{Addresses, Report, Reports},
     session::{Dismissed, FromSession, Shared, ToSession},
 };
 
@@ -70,6 +70,9 @@ const EXTEND_AGAIN: Duration = Duration::from_secs(30);
 
 /// Between two requests for more time at the least, whatever a broker grants.
 const EXTEND_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+
+/// The code of a refusal that trying again may mend.
+const BUSY: &str = "busy";
 
 /// Why a worker ends without being told to.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,8 @@ pub struct Agent {
     pub rights_lease: Duration,
     /// Connections over TURN alone.
     pub relay_only: bool,
+    /// Whether anybody is connected at all; every offer is refused otherwise.
+    pub webrtc: bool,
     /// Peers that come without a broker.
     pub direct: Option<mpsc::Receiver<DirectAsk>>,
     /// What the owner is told.
@@ -142,6 +147,7 @@ struct Running<F> {
     lifetime: Duration,
     expires_at: Option<u64>,
     own_id: PeerId,
+    webrtc: bool,
     ice_servers: Vec<IceServer>,
     roster: Roster,
     leases: Leases,
@@ -175,6 +181,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             remembering: None,
             expires_at: None,
             own_id: first.registered.peer_id.clone(),
+            webrtc: agent.webrtc,
             ice_servers: Vec::new(),
             roster: Roster::default(),
             leases: Leases::new(agent.rights_lease, Instant::now()),
@@ -253,7 +260,11 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     fn enter(&mut self, entered: Entered) {
         let Entered { held, signaling, registered, events } = entered;
         tracing::info!(room = %held.room_id, "in the room");
-        self.reports.tell(Report::Room(held.report()));
+        let mut room = held.report();
+        if self.direct.is_some() {
+            room.direct = Addresses::beside(&held.join_url);
+        }
+        self.reports.tell(Report::Room(room));
         (self.entered)(&held);
         self.expires_at = registered.expires_at;
         self.link = Some(Link::new(held, signaling, events));
@@ -432,13 +443,16 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         };
         if !self.offers.allow(Instant::now(), &sender) {
             tracing::warn!(peer = %sender, "too many offers");
-            return self.refuse(sender, "too many offers; wait a few seconds");
+            return self.refuse(sender, BUSY, "too many offers; wait a few seconds");
+        }
+        if !self.webrtc {
+            return self.refuse(sender, "webrtc_off", WEBRTC_OFF);
         }
         let (own, ice) = (self.own_id.clone(), self.ice_servers.clone());
         let grant = self.roster.grant(&sender).cloned();
         match self.sessions.offer(own, ice, sender.clone(), access, sdp) {
             Ok(()) => self.hold(sender, grant),
-            Err(full) => self.refuse(sender, &full.to_string()),
+            Err(full) => self.refuse(sender, BUSY, &full.to_string()),
         }
     }
 
@@ -452,7 +466,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         }
     }
 
-    fn refuse(&self, to_peer_id: PeerId, message: &str) {
+    fn refuse(&self, to_peer_id: PeerId, code: &str, message: &str) {
         if self.roster.is_existing(&to_peer_id) {
             return self.send(ClientMessage::OfferRefused {
                 target: to_peer_id,
@@ -461,7 +475,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 current_status: "busy".to_owned(),
             });
         }
-        let payload = serde_json::json!({"type": "refused", "code": "busy", "message": message});
+        let payload = serde_json::json!({"type": "refused", "code": code, "message": message});
         self.send(ClientMessage::PeerMessage { to_peer_id, payload });
     }
 
@@ -492,7 +506,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
             FromSession::NoAnswer { to, reason } => {
                 tracing::warn!(peer = %to, reason, "an offer that cannot be answered");
                 if !self.sessions.refuse_direct(&to, &reason) {
-                    self.refuse(to, &reason);
+                    self.refuse(to, BUSY, &reason);
                 }
             }
             FromSession::Candidate { to, candidate } => {
@@ -508,28 +522,59 @@ impl<F: FnMut(&Held) + Send> Running<F> {
     fn direct_ask(&mut self, ask: DirectAsk) {
         match ask {
             DirectAsk::Offer { sdp, track, access, grant, reply } => {
-                let everybody = PeerId::new("direct").ok();
-                let allowed = everybody
-                    .is_some_and(|everybody| self.offers.allow(Instant::now(), &everybody));
-                if !allowed {
-                    let words = "too many offers; wait a few seconds".to_owned();
-                    let _ = reply.send(Err(DirectRefused::Busy(words)));
+                if let Err(refused) = self.may_offer_directly() {
+                    let _ = reply.send(Err(refused));
                     return;
                 }
                 let (own, ice) = (self.own_id.clone(), self.ice_servers.clone());
                 let peer = self.sessions.offer_direct(own, ice, access, sdp, reply);
-                if let (Some(peer), Some(_)) = (&peer, &track) {
-                    let choice = Watch { tracks: vec![track] };
-                    self.sessions.tell(peer, ToSession::Choose(choice));
+                self.choose_direct(peer.as_ref(), track);
+                self.hold_direct(peer, grant);
+            }
+            DirectAsk::Watch { offer, track, access, grant, reply } => {
+                if let Err(refused) = self.may_offer_directly() {
+                    let _ = reply.send(Err(refused));
+                    return;
                 }
-                // On a trusted network nobody gave any rights, and nobody takes them back.
-                if let (Some(peer), Some(grant)) = (peer, grant) {
-                    self.hold(peer, Some(grant));
-                }
+                let (own, ice) = (self.own_id.clone(), self.ice_servers.clone());
+                let peer = self.sessions.watch(own, ice, access, offer, reply);
+                self.choose_direct(peer.as_ref(), track);
+                self.hold_direct(peer, grant);
+            }
+            DirectAsk::Patch { session, access, if_match, fragment, reply } => {
+                self.sessions.patch(&session, access, if_match.as_deref(), fragment, reply);
+            }
+            DirectAsk::Leave { session, access, reply } => {
+                let _ = reply.send(self.sessions.leave(&session, access));
             }
             DirectAsk::Candidate { peer, candidate, reply } => {
                 let _ = reply.send(self.sessions.candidate_direct(peer, candidate));
             }
+        }
+    }
+
+    fn may_offer_directly(&mut self) -> Result<(), DirectRefused> {
+        if !self.webrtc {
+            return Err(DirectRefused::WebrtcOff);
+        }
+        let everybody = PeerId::new("direct").ok();
+        let allowed =
+            everybody.is_some_and(|everybody| self.offers.allow(Instant::now(), &everybody));
+        let words = "too many offers; wait a few seconds";
+        if allowed { Ok(()) } else { Err(DirectRefused::Busy(words.to_owned())) }
+    }
+
+    /// Shows another picture than the first, where one was asked for.
+    fn choose_direct(&self, peer: Option<&PeerId>, track: Option<String>) {
+        if let (Some(peer), Some(_)) = (peer, &track) {
+            self.sessions.tell(peer, ToSession::Choose(Watch { tracks: vec![track] }));
+        }
+    }
+
+    /// On a trusted network nobody gave any rights, and nobody takes them back.
+    fn hold_direct(&mut self, peer: Option<PeerId>, grant: Option<Grant>) {
+        if let (Some(peer), Some(grant)) = (peer, grant) {
+            self.hold(peer, Some(grant));
         }
     }
 

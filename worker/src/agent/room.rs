@@ -99,6 +99,7 @@ impl Held {
             role: Access::Operator,
             join_url: self.join_url.clone(),
             viewer_url: self.viewer_url.clone(),
+            direct: None,
         }
     }
 }

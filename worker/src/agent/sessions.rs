@@ -17,11 +17,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{DirectAnswer, DirectRefused, Fingerprint, places};
+use super::{DirectAnswer, DirectRefused, Fingerprint, Watched, places};
 use crate::{
     machine::Asker,
     report::{Report, Reports},
     session::{Dismissal, Dismissed, Ended, FromSession, Session, Shared, Start, ToSession},
+    whep::{Fragment, Offer, Resource, Step},
 };
 
 /// What sessions have for the broker and the agent has not taken yet.
@@ -53,10 +54,33 @@ struct Entry {
     dismissed: Dismissal,
     replaced: CancellationToken,
     task: tokio::task::Id,
-    /// It came without a broker.
-    direct: bool,
-    /// And waits for its answer.
-    reply: Option<oneshot::Sender<Result<DirectAnswer, DirectRefused>>>,
+    door: Door,
+}
+
+/// How a peer came.
+enum Door {
+    /// By the broker, which carries what is said to it.
+    Broker,
+    /// By `POST /offer`, perhaps waiting for its answer.
+    Offer(Option<oneshot::Sender<Result<DirectAnswer, DirectRefused>>>),
+    /// By `POST /whep`.
+    Whep(Box<Player>),
+}
+
+/// A WHEP player.
+struct Player {
+    resource: Resource,
+    /// What its token allows: nobody else's requests are for its session.
+    access: Access,
+    /// What it is told to use.
+    ice_servers: Vec<IceServer>,
+    /// Waits for the answer to its offer, or to its ICE restart.
+    waiting: Option<Waiting>,
+}
+
+enum Waiting {
+    First(oneshot::Sender<Result<Watched, DirectRefused>>),
+    Restart(oneshot::Sender<Result<Option<Watched>, DirectRefused>>),
 }
 
 /// No more peers are served.
@@ -110,7 +134,7 @@ impl Sessions {
             self.make_room(access)?;
         }
         let asker = Asker { peer, access };
-        self.start(own_id, ice_servers, asker, fingerprint, sdp, None);
+        self.start(own_id, ice_servers, asker, fingerprint, sdp, Door::Broker);
         Ok(())
     }
 
@@ -130,8 +154,104 @@ impl Sessions {
         let peer = PeerId::new(format!("direct-{:016x}", rand::random::<u64>())).ok()?;
         let fingerprint = Fingerprint::of(&sdp);
         let asker = Asker { peer: peer.clone(), access };
-        self.start(own_id, ice_servers, asker, fingerprint, sdp, Some(reply));
+        self.start(own_id, ice_servers, asker, fingerprint, sdp, Door::Offer(Some(reply)));
         Some(peer)
+    }
+
+    /// A WHEP player's offer: always a new session, with a viewer's rights.
+    pub(super) fn watch(
+        &mut self,
+        own_id: PeerId,
+        ice_servers: Vec<IceServer>,
+        access: Access,
+        offer: Offer,
+        reply: oneshot::Sender<Result<Watched, DirectRefused>>,
+    ) -> Option<PeerId> {
+        if self.shared.tracks.is_empty() {
+            let _ = reply.send(Err(DirectRefused::NoPicture));
+            return None;
+        }
+        if let Err(full) = self.make_room(Access::Viewer) {
+            let _ = reply.send(Err(DirectRefused::Busy(full.to_string())));
+            return None;
+        }
+        // Its name is the end of its address, so it is not to be guessed.
+        let peer = PeerId::new(format!("whep-{:032x}", rand::random::<u128>())).ok()?;
+        let (fingerprint, sdp) = (Fingerprint::of(offer.sdp()), offer.sdp().to_owned());
+        let player = Player {
+            resource: Resource::new(offer, &new_tag()),
+            access,
+            ice_servers: ice_servers.clone(),
+            waiting: Some(Waiting::First(reply)),
+        };
+        let asker = Asker { peer: peer.clone(), access: Access::Viewer };
+        self.start(own_id, ice_servers, asker, fingerprint, sdp, Door::Whep(Box::new(player)));
+        Some(peer)
+    }
+
+    /// What a WHEP player says of its side of ICE.
+    pub(super) fn patch(
+        &mut self,
+        session: &PeerId,
+        access: Access,
+        if_match: Option<&str>,
+        fragment: Fragment,
+        reply: oneshot::Sender<Result<Option<Watched>, DirectRefused>>,
+    ) {
+        let Some((inbox, player)) = self.player(session, access) else {
+            let _ = reply.send(Err(DirectRefused::NoSuchSession));
+            return;
+        };
+        let told = |told| inbox.try_send(told).is_ok();
+        let all_told = |candidates: Vec<Candidate>| {
+            candidates.into_iter().all(|candidate| told(ToSession::Candidate(candidate)))
+        };
+        let busy = || Err(DirectRefused::Busy("the session does not keep up; try again".into()));
+        match player.resource.patch(if_match, fragment, &new_tag()) {
+            Err(refused) => {
+                let _ = reply.send(Err(refused.into()));
+            }
+            Ok(Step::Candidates(candidates)) => {
+                let _ = reply.send(if all_told(candidates) { Ok(None) } else { busy() });
+            }
+            Ok(Step::Restart { sdp, candidates }) => {
+                if !told(ToSession::Offer(sdp)) {
+                    player.resource.not_restarted();
+                    let _ = reply.send(busy());
+                    return;
+                }
+                player.waiting = Some(Waiting::Restart(reply));
+                // One that is lost is one way less.
+                all_told(candidates);
+            }
+        }
+    }
+
+    /// A WHEP player leaves.
+    pub(super) fn leave(&mut self, session: &PeerId, access: Access) -> Result<(), DirectRefused> {
+        self.player(session, access).ok_or(DirectRefused::NoSuchSession)?;
+        self.end(session, Dismissed::Left);
+        // It is on its way out: a second time, there is nothing there.
+        if let Some(entry) = self.peers.get_mut(session) {
+            entry.inbox = mpsc::channel(1).0;
+        }
+        Ok(())
+    }
+
+    /// The live session of this name, for somebody with the rights that it was begun with.
+    fn player(
+        &mut self,
+        session: &PeerId,
+        access: Access,
+    ) -> Option<(mpsc::Sender<ToSession>, &mut Player)> {
+        let entry = self.peers.get_mut(session)?;
+        let is_gone = entry.inbox.is_closed() || entry.dismissed.why().is_some();
+        match &mut entry.door {
+            Door::Whep(player) if player.access == access && !is_gone => {
+                Some((entry.inbox.clone(), player))
+            }
+            _ => None,
+        }
     }
 
     /// Finds a place, at the cost of somebody who does not use its own where need be.
@@ -164,11 +284,12 @@ impl Sessions {
         asker: Asker,
         fingerprint: Fingerprint,
         sdp: String,
-        reply: Option<oneshot::Sender<Result<DirectAnswer, DirectRefused>>>,
+        door: Door,
     ) {
         self.last_number += 1;
         let (dismissed, replaced) = (Dismissal::default(), CancellationToken::new());
-        let direct = reply.is_some();
+        let direct = !matches!(door, Door::Broker);
+        let watches_only = matches!(door, Door::Whep(_));
         let (peer, access) = (asker.peer.clone(), asker.access);
         tracing::info!(%peer, %access, direct, "session");
         let session = Session::new(Start {
@@ -178,6 +299,7 @@ impl Sessions {
             number: self.last_number,
             ice_servers,
             relay_only: self.relay_only,
+            watches_only,
             gather_wait: direct.then_some(DIRECT_GATHER),
             out: self.out.clone(),
             stop: self.stop.clone(),
@@ -201,8 +323,7 @@ impl Sessions {
                 dismissed,
                 replaced,
                 task,
-                direct,
-                reply,
+                door,
             },
         );
     }
@@ -232,27 +353,37 @@ impl Sessions {
     }
 
     pub(super) fn is_direct(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(|entry| entry.direct)
+        self.peers.get(peer).is_some_and(|entry| entry.door.is_direct())
     }
 
     /// Gives the answer to a direct peer that waits for it; gives it back for the broker otherwise.
     pub(super) fn answer_direct(&mut self, peer: &PeerId, sdp: String) -> Option<String> {
-        let Some(entry) = self.peers.get_mut(peer).filter(|entry| entry.direct) else {
-            return Some(sdp);
-        };
-        if let Some(reply) = entry.reply.take() {
-            let _ = reply.send(Ok(DirectAnswer { peer: peer.clone(), sdp }));
+        let Some(entry) = self.peers.get_mut(peer) else { return Some(sdp) };
+        match &mut entry.door {
+            Door::Broker => return Some(sdp),
+            Door::Offer(reply) => {
+                if let Some(reply) = reply.take() {
+                    let _ = reply.send(Ok(DirectAnswer { peer: peer.clone(), sdp }));
+                }
+            }
+            Door::Whep(player) => player.answered(peer, &sdp),
         }
         None
     }
 
     /// Tells a direct peer why there is no answer. `false` for the others.
     pub(super) fn refuse_direct(&mut self, peer: &PeerId, reason: &str) -> bool {
-        let Some(entry) = self.peers.get_mut(peer).filter(|entry| entry.direct) else {
-            return false;
+        let Some(entry) = self.peers.get_mut(peer) else { return false };
+        let refused = DirectRefused::BadOffer(reason.to_owned());
+        let is_over = match &mut entry.door {
+            Door::Broker => return false,
+            Door::Offer(reply) => match reply.take() {
+                Some(reply) => reply.send(Err(refused)).is_ok(),
+                None => false,
+            },
+            Door::Whep(player) => player.refused(refused),
         };
-        if let Some(reply) = entry.reply.take() {
-            let _ = reply.send(Err(DirectRefused::BadOffer(reason.to_owned())));
+        if is_over {
             // It is on its way out: no candidate is for it.
             entry.inbox = mpsc::channel(1).0;
         }
@@ -265,7 +396,7 @@ impl Sessions {
         peer: Option<PeerId>,
         candidate: Candidate,
     ) -> Result<(), DirectRefused> {
-        let live = |entry: &Entry| entry.direct && !entry.inbox.is_closed();
+        let live = |entry: &Entry| matches!(entry.door, Door::Offer(_)) && !entry.inbox.is_closed();
         let mut direct = self.peers.iter().filter(|(_, entry)| live(entry)).map(|(id, _)| id);
         let peer = match peer {
             Some(peer) => direct.find(|id| **id == peer),
@@ -333,4 +464,51 @@ impl Sessions {
             self.ended(ended);
         }
     }
+}
+
+impl Door {
+    fn is_direct(&self) -> bool {
+        !matches!(self, Self::Broker)
+    }
+}
+
+impl Player {
+    fn answered(&mut self, session: &PeerId, sdp: &str) {
+        let is_restart = matches!(self.waiting, Some(Waiting::Restart(_)));
+        if is_restart {
+            self.resource.restarted();
+        }
+        let watched = Watched {
+            session: session.clone(),
+            etag: self.resource.etag().to_owned(),
+            sdp: self.resource.offer().finish(sdp),
+            ice_servers: self.ice_servers.clone(),
+        };
+        let _ = match self.waiting.take() {
+            Some(Waiting::First(reply)) => reply.send(Ok(watched)).map_err(drop),
+            Some(Waiting::Restart(reply)) => reply.send(Ok(Some(watched))).map_err(drop),
+            None => Ok(()),
+        };
+    }
+
+    /// Says whether the session is over with that. A restart that fails leaves it as it was.
+    fn refused(&mut self, why: DirectRefused) -> bool {
+        match self.waiting.take() {
+            Some(Waiting::First(reply)) => {
+                let _ = reply.send(Err(why));
+                true
+            }
+            Some(Waiting::Restart(reply)) => {
+                self.resource.not_restarted();
+                let _ = reply.send(Err(why));
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+/// For an ICE session: no other has the same.
+fn new_tag() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }

@@ -155,6 +155,14 @@ pub const KEYS: &[Key] = &[
     key(
         For::Both,
         Shape::One,
+        "webrtc",
+        "Whether peers are connected at all; with false the picture is there over HTTP alone, on a \
+         standalone worker [default: true]",
+        "true or false",
+    ),
+    key(
+        For::Both,
+        Shape::One,
         "room_ttl",
         "How long a room lives without its worker; extended while it runs [default: 2h]",
         "a duration of at least a minute, like 30m, 2h or 7d",
@@ -218,10 +226,31 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         For::Standalone,
+        Shape::One,
+        "mjpeg_fps",
+        "Frames a second of GET /mjpeg, at most [default: 15]",
+        "a whole number from 1 to 60",
+    ),
+    key(
+        For::Standalone,
+        Shape::One,
+        "mjpeg_quality",
+        "JPEG quality of GET /mjpeg and GET /snapshot.jpg [default: 75]",
+        "a whole number from 1 to 100",
+    ),
+    key(
+        For::Standalone,
+        Shape::One,
+        "mjpeg_viewers",
+        "Streams of GET /mjpeg at a time [default: 16]",
+        "a whole number from 0 to 1024; 0 turns it off",
+    ),
+    key(
+        For::Standalone,
         Shape::Switch,
         "trusted_network",
-        "POST /offer, POST /ice-candidate and GET /status without the token: everybody who \
-         reaches the port may drive",
+        "Direct mode (POST /offer, POST /whep, GET /mjpeg, GET /status …) without the token: \
+         everybody who reaches the port may watch and drive",
         "true or false",
     ),
 ];

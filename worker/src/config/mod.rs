@@ -33,6 +33,7 @@ use crate::{
     media::{
         SourceSpec,
         gst::{Encoder, encoders},
+        stills,
     },
 };
 
@@ -70,6 +71,8 @@ pub struct Settings {
     pub rights_lease: Duration,
     /// Connections over TURN alone.
     pub relay_only: bool,
+    /// Whether peers are connected at all.
+    pub webrtc: bool,
     /// How long the room lives from its last extension.
     pub room_ttl: Duration,
     /// `run`: the broker.
@@ -88,6 +91,8 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// `standalone`: STUN servers told to peers.
     pub stun_urls: Vec<String>,
+    /// `standalone`: the picture over plain HTTP.
+    pub stills: stills::Plan,
     /// `standalone`: direct mode without the token.
     pub trusted_network: bool,
 }
@@ -109,6 +114,7 @@ impl Default for Settings {
             max_sessions: DEFAULT_MAX_SESSIONS,
             rights_lease: RIGHTS_LEASE,
             relay_only: false,
+            webrtc: true,
             room_ttl: DEFAULT_ROOM_TTL,
             server: None,
             trust: Trust::default(),
@@ -118,6 +124,7 @@ impl Default for Settings {
             public_url: None,
             data_dir: None,
             stun_urls: Vec::new(),
+            stills: stills::Plan::default(),
             trusted_network: false,
         }
     }
@@ -201,6 +208,7 @@ impl Settings {
             rights_lease: values.one("rights_lease", lease)?.unwrap_or(standard.rights_lease),
             maintenance: values.one("maintenance", |text| text.parse().ok())?.unwrap_or_default(),
             relay_only: values.one("relay_only", |text| text.parse().ok())?.unwrap_or_default(),
+            webrtc: values.one("webrtc", |text| text.parse().ok())?.unwrap_or(standard.webrtc),
             room_ttl: values.one("room_ttl", ttl)?.unwrap_or(standard.room_ttl),
             server: values.one("server", plain_url)?,
             trust: values
@@ -217,6 +225,21 @@ impl Settings {
                     (known && !text.contains(' ')).then(|| text.to_owned())
                 })?
                 .unwrap_or_default(),
+            stills: stills::Plan {
+                fps: values
+                    .one("mjpeg_fps", |text| {
+                        text.parse().ok().filter(|fps| (1..=60).contains(fps))
+                    })?
+                    .unwrap_or(standard.stills.fps),
+                quality: values
+                    .one("mjpeg_quality", |text| {
+                        text.parse().ok().filter(|quality| (1..=100).contains(quality))
+                    })?
+                    .unwrap_or(standard.stills.quality),
+                viewers: values
+                    .one("mjpeg_viewers", |text| text.parse().ok().filter(|most| *most <= 1024))?
+                    .unwrap_or(standard.stills.viewers),
+            },
             trusted_network: values
                 .one("trusted_network", |text| text.parse().ok())?
                 .unwrap_or_default(),

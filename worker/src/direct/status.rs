@@ -1,14 +1,13 @@
 //! `GET /status`: what is shown, who watches, how the machine is.
 
-use std::time::Instant;
-
 use halyard_protocol::{
     channel::VideoInfo,
     ids::{PeerId, RoomId},
 };
 use serde::Serialize;
 
-use crate::session::Shared;
+use super::Direct;
+use crate::media::stills::Stills;
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -21,6 +20,10 @@ pub(super) struct Status {
     sources: Vec<VideoInfo>,
     /// Pictures that are shown to somebody now, counted once for each viewer.
     viewers: usize,
+    /// Whether offers are answered.
+    webrtc: bool,
+    /// Those that watch `GET /mjpeg` now.
+    mjpeg_viewers: usize,
     drive: Drive,
 }
 
@@ -34,16 +37,19 @@ struct Drive {
     speed: f64,
 }
 
-pub(super) fn status(shared: &Shared, room_id: Option<RoomId>, started: Instant) -> Status {
+pub(super) fn status(direct: &Direct) -> Status {
+    let shared = &direct.shared;
     let standing = shared.machine.standing().borrow().clone();
     let speed = shared.machine.telemetry().borrow().state.speed;
     Status {
         word: "ok",
         version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: started.elapsed().as_secs(),
-        room_id,
+        uptime_seconds: direct.started.elapsed().as_secs(),
+        room_id: direct.room.borrow().as_ref().map(|held| held.room_id.clone()),
         sources: shared.tracks.infos(),
         viewers: shared.tracks.iter().map(|track| track.fanout().stats().viewers).sum(),
+        webrtc: direct.webrtc,
+        mjpeg_viewers: direct.stills.iter().map(Stills::viewers).sum(),
         drive: Drive {
             driver: shared.machine.facts().driver,
             holder: standing.holder,

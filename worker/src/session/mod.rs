@@ -128,6 +128,9 @@ pub enum Dismissed {
     /// The room is over.
     #[error("the room was closed")]
     RoomClosed,
+    /// It said over HTTP that it leaves.
+    #[error("you left")]
+    Left,
     /// It never connected, and somebody else needs its place.
     #[error("no connection came about while others wait; try again")]
     Displaced,
@@ -191,6 +194,8 @@ pub struct Start {
     pub ice_servers: Vec<IceServer>,
     /// Only over TURN: for networks where nothing else may be used.
     pub relay_only: bool,
+    /// It is shown the picture, and nothing that it says is heard.
+    pub watches_only: bool,
     /// How long to look for candidates before the answer goes out, where not as usual.
     pub gather_wait: Option<Duration>,
     /// To the agent.

@@ -116,6 +116,7 @@ struct Live {
     places: Places,
     existing: Option<Box<Existing>>,
     greeted: bool,
+    answered: bool,
     was_connected: bool,
     /// It is on its way out, and the machine knows.
     has_ended: bool,
@@ -150,6 +151,7 @@ impl Live {
             places: Places::new(start.shared.tracks.clone()),
             existing: None,
             greeted: false,
+            answered: false,
             was_connected: false,
             has_ended: false,
             give_up_at: Some(tokio::time::Instant::now() + CONNECT_WITHIN),
@@ -275,14 +277,15 @@ impl Live {
             ToSession::Offer(sdp) => match self.peer.accept_offer(&sdp).await {
                 Ok(sdp) => {
                     let to = self.start.asker.peer.clone();
+                    self.answered = true;
                     self.out(FromSession::Answer { to, sdp }).await;
                     self.show_video()
                 }
                 Err(error) => {
                     let (to, reason) = (self.start.asker.peer.clone(), error.to_string());
                     self.out(FromSession::NoAnswer { to, reason: reason.clone() }).await;
-                    // A live connection survives a bad change of itself.
-                    if self.was_connected { Ok(()) } else { Err(End::BadOffer(reason)) }
+                    // A connection survives a bad change of itself.
+                    if self.answered { Ok(()) } else { Err(End::BadOffer(reason)) }
                 }
             },
             ToSession::IceServers(servers) => {
@@ -302,6 +305,10 @@ impl Live {
     }
 
     async fn event(&mut self, event: PeerEvent) -> Result<(), End> {
+        let is_word = !matches!(event, PeerEvent::State(_) | PeerEvent::KeyframeRequested);
+        if self.start.watches_only && is_word {
+            return Ok(());
+        }
         match event {
             PeerEvent::LocalCandidate(candidate) => {
                 let to = self.start.asker.peer.clone();

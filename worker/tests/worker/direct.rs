@@ -19,23 +19,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{Owner, soon};
 
-struct Robot {
-    base: String,
-    room: Room,
+/// A standalone worker.
+pub struct Robot {
+    pub base: String,
+    pub room: Room,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    http: reqwest::Client,
-    data: tempfile::TempDir,
+    pub http: reqwest::Client,
+    pub data: tempfile::TempDir,
 }
 
 impl Robot {
-    async fn start(trusted_network: bool) -> Self {
+    pub async fn start(trusted_network: bool) -> Self {
+        Self::with(Settings { trusted_network, ..Settings::default() }).await
+    }
+
+    pub async fn with(settings: Settings) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let settings = Settings {
             listen: Some("127.0.0.1:0".parse().expect("an address")),
             data_dir: Some(data.path().to_owned()),
-            trusted_network,
-            ..Settings::default()
+            ..settings
         };
         let (reports, mut told) = Reports::channel();
         let stop = CancellationToken::new();
@@ -57,7 +61,7 @@ impl Robot {
         (answer.status(), answer.json().await.unwrap_or(Value::Null))
     }
 
-    async fn status(&self, token: Option<&str>) -> (StatusCode, Value) {
+    pub async fn status(&self, token: Option<&str>) -> (StatusCode, Value) {
         let mut request = self.http.get(format!("{}/status", self.base));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -66,7 +70,20 @@ impl Robot {
         (answer.status(), answer.json().await.expect("JSON"))
     }
 
-    async fn end(self) {
+    /// What only watches.
+    pub fn viewer(&self) -> String {
+        let link = self.room.viewer_url.as_ref().expect("a link").expose();
+        link.split_once('#').expect("a token").1.to_owned()
+    }
+
+    /// The address for an `<img>`.
+    pub async fn ticket(&self, token: &str) -> String {
+        let (status, said) = self.post("/mjpeg/ticket", Some(token), String::new()).await;
+        assert_eq!(status, StatusCode::CREATED, "{said}");
+        said["url"].as_str().expect("an address").to_owned()
+    }
+
+    pub async fn end(self) {
         self.stop.cancel();
         soon("the end", self.task).await.expect("no panic");
     }

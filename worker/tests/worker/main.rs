@@ -32,4 +32,5 @@ mod support {
 }
 mod turn;
 mod video;
+mod watching;
 mod world;

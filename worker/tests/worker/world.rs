@@ -84,6 +84,7 @@ impl World {
             direct: None,
             rights_lease: settings.rights_lease,
             relay_only: settings.relay_only,
+            webrtc: settings.webrtc,
             reports,
         };
         let stop = CancellationToken::new();

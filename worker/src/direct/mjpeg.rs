@@ -1,0 +1,189 @@
+//! The picture without WebRTC: `GET /mjpeg`, an endless row of JPEGs, and `GET /snapshot.jpg`.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Query, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    door::{Door, Pass, Watch},
+    refusal::Refusal,
+    tickets::TICKET_LIVES,
+};
+use crate::media::stills::{Crowded, Still, Stills, Trouble, Watching};
+
+/// Seconds since 1970 at which a picture was taken, with six decimals, on the worker's clock.
+pub(super) const X_TIMESTAMP: HeaderName = HeaderName::from_static("x-timestamp");
+
+/// A source that rests needs a moment for its first picture; one that is out of order needs longer
+/// than people wait.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
+
+/// What stands between two pictures.
+const BOUNDARY: &str = "halyard-picture";
+
+pub(super) fn routes() -> Router<Door> {
+    Router::new()
+        .route("/mjpeg", get(stream))
+        .route("/mjpeg/ticket", post(ticket))
+        .route("/snapshot.jpg", get(snapshot))
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    /// Instead of the header.
+    ticket: Option<String>,
+    /// Which picture; the first one where not said.
+    track: Option<String>,
+}
+
+async fn ticket(State(door): State<Door>, headers: HeaderMap) -> Result<Response, Refusal> {
+    let pass = door.admit(&headers).await?;
+    stills(&door, None)?;
+    let ticket = door.tickets.give(pass, Instant::now());
+    let body = json!({
+        "ticket": ticket,
+        "url": format!("{}/mjpeg?ticket={ticket}", door.direct.prefix),
+        "expires_in": TICKET_LIVES.as_secs(),
+    });
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+async fn stream(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Refusal> {
+    let pass = admit(&door, &headers, asked.ticket).await?;
+    let mut watching = stills(&door, asked.track.as_deref())?.watch()?;
+    let first = first(&mut watching).await?;
+    let stop = door.direct.stop.clone();
+    let rights = Watch::over(door, pass);
+    let reel = Reel { watching, first: Some(first), is_open: false, rights, stop };
+    let parts = futures_util::stream::unfold(reel, Reel::next);
+    let media_type =
+        HeaderValue::from_static("multipart/x-mixed-replace; boundary=halyard-picture");
+    Ok(([(header::CONTENT_TYPE, media_type)], Body::from_stream(parts)).into_response())
+}
+
+async fn snapshot(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Refusal> {
+    admit(&door, &headers, asked.ticket).await?;
+    let mut watching = stills(&door, asked.track.as_deref())?.watch()?;
+    let still = first(&mut watching).await?;
+    let mut response = still.jpeg.clone().into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    if let Ok(taken) = HeaderValue::from_str(&taken(&still)) {
+        headers.insert(X_TIMESTAMP, taken);
+    }
+    Ok(response)
+}
+
+/// An open stream. It has one picture at a time: the next is looked for when the connection has
+/// taken the last one.
+struct Reel {
+    watching: Watching,
+    first: Option<Arc<Still>>,
+    is_open: bool,
+    rights: Watch,
+    stop: CancellationToken,
+}
+
+impl Reel {
+    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        let still = match self.first.take() {
+            Some(first) => first,
+            None => tokio::select! {
+                // Who may not watch any more is not shown the next one.
+                biased;
+
+                () = self.stop.cancelled() => return None,
+                refusal = self.rights.shut_out() => {
+                    tracing::info!(?refusal, "a stream of pictures is over");
+                    return None;
+                }
+                next = self.watching.next() => next.ok()?,
+            },
+        };
+        let mut part = Vec::with_capacity(still.jpeg.len() + 256);
+        if !self.is_open {
+            part.extend_from_slice(format!("--{BOUNDARY}\r\n").as_bytes());
+            self.is_open = true;
+        }
+        let head = format!(
+            "Content-Type: image/jpeg\r\nContent-Length: {}\r\nX-Timestamp: {}\r\n\r\n",
+            still.jpeg.len(),
+            taken(&still)
+        );
+        part.extend_from_slice(head.as_bytes());
+        part.extend_from_slice(&still.jpeg);
+        // The boundary goes along with the picture and not with the next one: browsers show a part
+        // when they have seen its end.
+        part.extend_from_slice(format!("\r\n--{BOUNDARY}\r\n").as_bytes());
+        Some((Ok(part.into()), self))
+    }
+}
+
+/// By token or by ticket.
+async fn admit(door: &Door, headers: &HeaderMap, ticket: Option<String>) -> Result<Pass, Refusal> {
+    match ticket {
+        Some(ticket) => {
+            let pass = door.tickets.take(&ticket, Instant::now()).ok_or_else(Refusal::ticket)?;
+            // Rights may have ended since it was given.
+            door.still_open(&pass).await?;
+            Ok(pass)
+        }
+        None => door.admit(headers).await,
+    }
+}
+
+fn stills<'a>(door: &'a Door, track: Option<&str>) -> Result<&'a Stills, Refusal> {
+    let number = door.knows(track)?;
+    let words = "this worker shows no picture (--video none)";
+    let none = || Refusal::new(StatusCode::NOT_FOUND, "NO_PICTURE", words);
+    door.direct.stills.get(number).ok_or_else(none)
+}
+
+async fn first(watching: &mut Watching) -> Result<Arc<Still>, Refusal> {
+    if let Ok(first) = tokio::time::timeout(FIRST_WITHIN, watching.next()).await {
+        return Ok(first?);
+    }
+    let why = watching.trouble().unwrap_or_else(|| "the source gives none".to_owned());
+    let words = format!("no picture came within {FIRST_WITHIN:?}: {why}");
+    Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NO_PICTURE", words))
+}
+
+fn taken(still: &Still) -> String {
+    let since = still.taken.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:06}", since.as_secs(), since.subsec_micros())
+}
+
+impl From<Crowded> for Refusal {
+    fn from(crowded: Crowded) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "LIMIT_EXCEEDED", crowded.to_string())
+    }
+}
+
+impl From<Trouble> for Refusal {
+    fn from(trouble: Trouble) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "NO_PICTURE", trouble.to_string())
+    }
+}
