@@ -29,6 +29,7 @@ export class DrivingView {
   /** @type {'live' | 'frozen' | 'lost'} */
   #picture = 'live';
   #asked = false;
+  #isOverHttp = false;
   /** @type {(() => void) | null} */
   #closeQuestion = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -94,6 +95,12 @@ export class DrivingView {
    */
   picture(state) {
     this.#picture = state;
+    this.#draw();
+  }
+
+  /** Whether the picture comes over HTTP, where there is no way for commands. @param {boolean} is */
+  overHttp(is) {
+    this.#isOverHttp = is;
     this.#draw();
   }
 
@@ -166,6 +173,9 @@ export class DrivingView {
   /** Why this page cannot drive right now, in words; `null` when it can. */
   #reason() {
     const { phase, access } = this.#session.state;
+    if (phase !== 'connected' && this.#isOverHttp) {
+      return 'The picture comes over HTTP, which only shows. Driving starts once WebRTC connects.';
+    }
     if (phase === 'interrupted') return 'The connection dropped out, so driving is paused.';
     if (phase !== 'connected') return 'Driving starts once the machine is connected.';
     if (access === 'viewer') {

@@ -2,6 +2,7 @@ import { CamerasView } from './cameras.js';
 import { CommandsView } from './commands.js';
 import { byId, setText } from './dom.js';
 import { DrivingView } from './driving.js';
+import { Fallback } from './fallback.js';
 import { FilesView } from './files.js';
 import { clip, sentence, shortenNames } from './format.js';
 import { LinkStats } from './link-stats.js';
@@ -21,11 +22,12 @@ const SHOWN_ELSEWHERE = new Set(['lease_changed info', 'estop error', 'estop war
  */
 export function openRoom(place) {
   const session = new Session(place);
+  const status = new StatusView(session);
+  const video = new VideoView();
+  const fallback = new Fallback({ base: place.base, token: place.token }, video);
   // Nothing else needs the token.
   place.token = '';
 
-  const status = new StatusView(session);
-  const video = new VideoView();
   const cameras = new CamerasView(session);
   const telemetry = new TelemetryView();
   const driving = new DrivingView(session);
@@ -49,12 +51,14 @@ export function openRoom(place) {
 
   session.on('state', (state) => {
     status.show(state);
+    fallback.follow(state);
     if (state.phase === 'ended' && state.problem) showEnd(state.problem);
   });
   session.on('hello', (hello) => {
     sight.lost.clear(); // a worker without a picture says so right after its hello
     pictures = hello.video;
     status.offersPicture(hello.video.length > 0);
+    if (hello.video.length === 0) fallback.stop();
   });
   cameras.on('main', (name) => {
     video.switched(pictures.some((picture) => picture.name === name && picture.strip === true));
@@ -66,6 +70,10 @@ export function openRoom(place) {
   });
   session.on('track', ({ place, track }) => {
     if (place === 0) video.show(track);
+  });
+  fallback.on('state', (state) => {
+    status.fallback(state);
+    driving.overHttp(state === 'on');
   });
   session.on('telemetry', (values) => telemetry.take(values));
   session.on('notice', ({ severity, code, message, track = null }) => {
@@ -102,7 +110,7 @@ export function openRoom(place) {
   });
 
   void session.run();
-  publish({ session, video, cameras, telemetry, driving, link });
+  publish({ session, video, cameras, telemetry, driving, link, fallback });
 }
 
 /** @param {import('./types.js').Problem} problem */
@@ -119,18 +127,19 @@ function showEnd({ title, text }) {
  * the curious. `halyard.stats()` gives a new plain object each time:
  *
  * * `phase`, `access`, `worker`, `self`: the connection's state in one word, the rights, peer ids
- * * `video`: `state`, `width`, `height`, `frames` shown, `fps`, `strips` read, `missed`, `repeats`,
+ * * `video`: `way` (`webrtc` or `http`), `state`, `width`, `height`, `frames` shown, `fps`, `strips` read, `missed`, `repeats`,
  *   `ages` of the last 300 strips in ms, oldest first
  * * `cameras`: `names` of all, `main` and `inset` as they are shown
+ * * `fallback`: whether the picture over HTTP is `off`, `trying`, `on`, or there is `none`
  * * `telemetry`: the last that was heard, as it came
  * * `drive`: `lease`, `estop`, the directions `held`, and why driving is `blocked`
  * * `link`: `way`, `roundTripMs`, `bitrate`, `lossPercent`, `decodeMs`, `bufferMs`
  *
  * There is no secret in it, and nothing can be done with it.
  *
- * @param {{session: Session, video: VideoView, cameras: CamerasView, telemetry: TelemetryView, driving: DrivingView, link: LinkStats}} views
+ * @param {{session: Session, video: VideoView, cameras: CamerasView, telemetry: TelemetryView, driving: DrivingView, link: LinkStats, fallback: Fallback}} views
  */
-function publish({ session, video, cameras, telemetry, driving, link }) {
+function publish({ session, video, cameras, telemetry, driving, link, fallback }) {
   const stats = () => {
     const { frames, strips, missed, repeats, ages } = video.quality;
     const { phase, access, worker } = session.state;
@@ -139,7 +148,9 @@ function publish({ session, video, cameras, telemetry, driving, link }) {
       access,
       worker,
       self: session.self,
+      fallback: fallback.state,
       video: {
+        way: video.way,
         state: video.state,
         ...video.size,
         frames,

@@ -1,6 +1,7 @@
 import { Backoff } from './backoff.js';
 import { decode, encode } from './channel.js';
 import { Emitter } from './emitter.js';
+import { clip } from './format.js';
 import { Peer } from './peer.js';
 import { Signaling } from './signaling.js';
 
@@ -29,6 +30,7 @@ import { Signaling } from './signaling.js';
  * @property {number} others further people in the room
  * @property {{reason: string, retryAt: number} | null} serverLost set while the broker is away
  * @property {string | null} reason why the last connection was lost
+ * @property {string | null} refused the machine's code for why it does not connect, while it does not
  * @property {Problem | null} problem set when it is over
  *
  * @typedef {object} Events
@@ -57,6 +59,9 @@ const GIVE_UP_MS = 12_000;
 
 const LISTEN_EVERY_MS = 500;
 
+/** Between two offers to a machine whose WebRTC is turned off. Started anew, it is asked at once. */
+const ASK_AGAIN_MS = 30_000;
+
 /** @extends {Emitter<Events>} */
 export class Session extends Emitter {
   #signaling;
@@ -81,6 +86,7 @@ export class Session extends Emitter {
     others: 0,
     serverLost: null,
     reason: null,
+    refused: null,
     problem: null,
   };
 
@@ -205,12 +211,13 @@ export class Session extends Emitter {
         this.#others.delete(String(message['peer_id']));
         this.#left(String(message['peer_id']));
         break;
-      case 'peer_message':
-        this.emit('peerMessage', {
-          from: String(message['from_peer_id']),
-          payload: message['payload'] ?? {},
-        });
+      case 'peer_message': {
+        const from = String(message['from_peer_id']);
+        const payload = message['payload'] ?? {};
+        if (from === this.#state.worker && payload['type'] === 'refused') this.#turnedAway(payload);
+        else this.emit('peerMessage', { from, payload });
         break;
+      }
       case 'error':
         this.#refused(message);
         break;
@@ -228,6 +235,7 @@ export class Session extends Emitter {
     if (peer.role === 'worker' && !stands && (!isForeign(peer) || !this.#peer)) {
       this.#drop();
       this.#redial.reset();
+      this.#change({ refused: null });
       this.#dial();
     }
   }
@@ -316,12 +324,27 @@ export class Session extends Emitter {
   #lost(reason) {
     this.#drop();
     this.#change({ phase: 'connecting', reason });
+    this.#redialIn(this.#redial.next());
+  }
+
+  /** The machine does not answer the offer, and says why. @param {Record<string, any>} payload */
+  #turnedAway(payload) {
+    // A connection that stands survives a change of it that was refused.
+    if (!this.#peer || this.#peer.isConnected) return;
+    const code = String(payload['code']);
+    this.#drop();
+    this.#change({ phase: 'connecting', reason: clip(String(payload['message']), 200), refused: code });
+    this.#redialIn(code === 'webrtc_off' ? ASK_AGAIN_MS : this.#redial.next());
+  }
+
+  /** @param {number} ms */
+  #redialIn(ms) {
+    clearTimeout(this.#redialTimer);
     // With the broker away there is nobody to carry an offer; its return dials.
-    if (this.#signaling.isUp) {
-      this.#redialTimer = setTimeout(() => {
-        if (!this.#peer && this.#signaling.isUp) this.#dial();
-      }, this.#redial.next());
-    }
+    if (!this.#signaling.isUp) return;
+    this.#redialTimer = setTimeout(() => {
+      if (!this.#peer && this.#signaling.isUp) this.#dial();
+    }, ms);
   }
 
   #listen() {
@@ -396,7 +419,7 @@ export class Session extends Emitter {
     this.#greeted = true;
     this.#redial.reset();
     const access = payload['your_access'] ?? this.#state.access;
-    this.#change({ phase: 'connected', reason: null, access });
+    this.#change({ phase: 'connected', reason: null, refused: null, access });
     this.emit('hello', {
       ...payload,
       video: Array.isArray(payload['video']) ? payload['video'] : [],

@@ -5,6 +5,7 @@ import { byId, setText } from './dom.js';
  * title and a sentence in its place.
  *
  * @typedef {import('./session.js').State} State
+ * @typedef {import('./fallback.js').FallbackState} FallbackState
  */
 
 const BADGES = { viewer: 'Viewer', operator: 'Operator', admin: 'Owner' };
@@ -21,6 +22,8 @@ export class StatusView {
   #last = null;
   #hasPicture = false;
   #offersPicture = true;
+  /** @type {FallbackState} */
+  #fallback = 'off';
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #countdown;
 
@@ -49,10 +52,16 @@ export class StatusView {
     this.#draw();
   }
 
+  /** What becomes of the picture over HTTP. @param {FallbackState} state */
+  fallback(state) {
+    this.#fallback = state;
+    this.#draw();
+  }
+
   #draw() {
     const state = this.#last;
     if (!state) return;
-    const [line, title, text] = words(state, this.#offersPicture);
+    const [line, title, text] = words(state, this.#offersPicture, this.#fallback);
     setText(this.#state, line);
     this.#pill.dataset['phase'] = state.phase;
     this.#pill.toggleAttribute('data-server-lost', state.serverLost !== null);
@@ -63,7 +72,8 @@ export class StatusView {
       this.#badge.dataset['role'] = state.access;
     }
 
-    const stands = state.phase === 'connected' || state.phase === 'interrupted';
+    const stands =
+      state.phase === 'connected' || state.phase === 'interrupted' || this.#fallback === 'on';
     this.#veil.hidden = stands && this.#hasPicture;
     setText(this.#veilTitle, title);
     setText(this.#veilText, text);
@@ -74,9 +84,10 @@ export class StatusView {
 /**
  * @param {State} state
  * @param {boolean} offersPicture
+ * @param {FallbackState} [fallback]
  * @returns {[line: string, title: string, text: string]}
  */
-export function words({ phase, serverLost, reason, others }, offersPicture) {
+export function words({ phase, serverLost, reason, refused, others }, offersPicture, fallback = 'off') {
   const why = reason ? `${reason.charAt(0).toUpperCase()}${reason.slice(1)}. ` : '';
   const watching = others > 0 ? `, ${others} ${others === 1 ? 'other' : 'others'} here` : '';
   if (phase === 'connected') {
@@ -84,6 +95,10 @@ export function words({ phase, serverLost, reason, others }, offersPicture) {
     return offersPicture
       ? [line, 'Waiting for the picture', 'The machine is connected and is about to send its first frame.']
       : [line, 'No picture', 'This machine sends no picture. Everything else works.'];
+  }
+  if (fallback === 'on' && (phase === 'connecting' || phase === 'interrupted')) {
+    const line = refused === 'webrtc_off' ? 'Picture over HTTP' : 'Picture over HTTP, trying WebRTC';
+    return [line, 'Waiting for the picture', 'It comes over HTTP.'];
   }
   if (phase === 'interrupted') {
     return ['Interrupted, reconnecting', 'Interrupted', `${why}Reconnecting by itself.`];
@@ -105,6 +120,7 @@ export function words({ phase, serverLost, reason, others }, offersPicture) {
         `${why}The room is open and you are in it. This page connects by itself as soon as the machine comes: check that it is switched on and online.`,
       ];
     case 'connecting':
+      if (fallback === 'none') return noWay(why, refused);
       return [
         reason ? 'Reconnecting to the machine' : 'Connecting to the machine',
         reason ? 'Reconnecting to the machine' : 'Connecting to the machine',
@@ -115,6 +131,28 @@ export function words({ phase, serverLost, reason, others }, offersPicture) {
     default:
       return ['Ended', 'Ended', ''];
   }
+}
+
+/**
+ * WebRTC does not come about, and nothing else leads to the machine from here.
+ *
+ * @param {string} why
+ * @param {string | null} refused
+ * @returns {[line: string, title: string, text: string]}
+ */
+function noWay(why, refused) {
+  if (refused === 'webrtc_off') {
+    return [
+      'WebRTC is off on the machine',
+      'This machine does not use WebRTC',
+      'Its owner turned it off, and this page comes from a server that is not the machine, so there is no picture here. A machine started with “standalone” shows it on a page of its own: ask its owner for that link.',
+    ];
+  }
+  return [
+    'No way to the machine, still trying',
+    'No way to the machine was found',
+    `${why}Server and machine are there, but no WebRTC connection comes about: most often a firewall or a VPN that blocks UDP. Try another network, or ask whoever runs the server for a TURN server. “halyard doctor” with your link says what is blocked. This page keeps trying.`,
+  ];
 }
 
 /** @param {number} retryAt on the clock of `performance.now` */

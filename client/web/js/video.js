@@ -8,14 +8,19 @@ import { CELL_HEIGHT, CELLS, ageMs, readStrip } from './strip.js';
  * picture and whether it stands still.
  *
  * @typedef {'none' | 'live' | 'frozen'} PictureState
+ * @typedef {'webrtc' | 'http'} Way how it comes
  */
 
 const DRAW_EVERY_MS = 500;
 const WATCH_EVERY_MS = 200;
 
-/** @extends {Emitter<{state: PictureState}>} */
+/** @extends {Emitter<{state: PictureState, way: Way}>} */
 export class VideoView extends Emitter {
   #video = /** @type {HTMLVideoElement} */ (byId('video'));
+  #still = /** @type {HTMLCanvasElement} */ (byId('still'));
+  /** Waits to be drawn. @type {ImageBitmap | null} */
+  #nextStill = null;
+  #stillContext = this.#still.getContext('2d', { alpha: false });
   #stage = byId('stage');
   #picture = byId('picture');
   #hud = byId('hud');
@@ -27,6 +32,8 @@ export class VideoView extends Emitter {
   #quality = new Quality();
   #hasStrip = false;
   #isOn = false;
+  /** @type {Way} */
+  #way = 'webrtc';
   /** @type {PictureState} */
   #state = 'none';
   #canvas = document.createElement('canvas');
@@ -44,7 +51,12 @@ export class VideoView extends Emitter {
 
   /** The element's own numbers. */
   get size() {
+    if (this.#way === 'http') return { width: this.#still.width, height: this.#still.height };
     return { width: this.#video.videoWidth, height: this.#video.videoHeight };
+  }
+
+  get way() {
+    return this.#way;
   }
 
   get quality() {
@@ -57,7 +69,7 @@ export class VideoView extends Emitter {
 
   /** @param {MediaStreamTrack} track */
   show(track) {
-    this.#quality = new Quality();
+    if (this.#way === 'webrtc') this.#quality = new Quality();
     this.#isOn = true;
     this.#video.srcObject = new MediaStream([track]);
     // Muted pictures may start by themselves; a browser that still refuses shows its own button.
@@ -80,13 +92,59 @@ export class VideoView extends Emitter {
   /** The connection is gone: what is still shown is old. */
   gone() {
     this.#isOn = false;
+    if (this.#way === 'webrtc') this.#enter('none');
+  }
+
+  /** A picture that came over HTTP. Takes it over. @param {ImageBitmap} picture */
+  showStill(picture) {
+    // A page in the background draws nothing, and keeps no more than one.
+    this.#nextStill?.close();
+    if (!this.#nextStill) requestAnimationFrame((now) => this.#drawStill(now));
+    this.#nextStill = picture;
+  }
+
+  /** @param {number} now */
+  #drawStill(now) {
+    const picture = this.#nextStill;
+    this.#nextStill = null;
+    if (!picture) return;
+    this.#comes('http');
+    if (this.#still.width !== picture.width || this.#still.height !== picture.height) {
+      this.#still.width = picture.width;
+      this.#still.height = picture.height;
+    }
+    this.#stillContext?.drawImage(picture, 0, 0);
+    picture.close();
+    this.#fit();
+    this.#quality.add(now, this.#read(Date.now()));
+    if (this.#state !== 'live') this.#judge();
+  }
+
+  /** No more of them come. */
+  stillsGone() {
+    this.#nextStill?.close();
+    this.#nextStill = null;
+    if (this.#way === 'webrtc') return;
+    this.#way = 'webrtc';
+    this.#picture.removeAttribute('data-still');
     this.#enter('none');
+  }
+
+  /** @param {Way} way */
+  #comes(way) {
+    if (way === this.#way) return;
+    this.#way = way;
+    this.#picture.toggleAttribute('data-still', way === 'http');
+    this.#quality = new Quality();
+    this.#fit();
+    this.emit('way', way);
   }
 
   #watch() {
     this.#video.requestVideoFrameCallback((now, frame) => {
       this.#watch();
       if (!this.#isOn) return;
+      this.#comes('webrtc');
       // The clock of `Date` is the one that the machine's clock is compared with.
       const shownAt = Date.now() + (frame.expectedDisplayTime - performance.now());
       this.#quality.add(now, this.#read(shownAt));
@@ -96,20 +154,26 @@ export class VideoView extends Emitter {
 
   /** @param {number} shownAt Unix time in ms */
   #read(shownAt) {
-    const { videoWidth: width, videoHeight: height } = this.#video;
+    const { width, height } = this.size;
     const cell = Math.floor(width / CELLS);
-    if (!this.#hasStrip || cell < 1 || !this.#context) return null;
+    // Who is not connected was told nothing of a strip, and finds it where there is one.
+    if (!(this.#hasStrip || this.#way === 'http') || cell < 1 || !this.#context) return null;
     const used = cell * CELLS;
     if (this.#canvas.width !== used) this.#canvas.width = used;
     // One row through the middle of the cells is all that is copied.
-    this.#context.drawImage(this.#video, 0, height - CELL_HEIGHT / 2, used, 1, 0, 0, used, 1);
+    const shown = this.#way === 'http' ? this.#still : this.#video;
+    this.#context.drawImage(shown, 0, height - CELL_HEIGHT / 2, used, 1, 0, 0, used, 1);
     const strip = readStrip(this.#context.getImageData(0, 0, used, 1).data, cell);
+    if (strip && !this.#hasStrip) {
+      this.#hasStrip = true;
+      this.#fit();
+    }
     return strip && { frame: strip.frame, ageMs: ageMs(strip.timeMs, shownAt) };
   }
 
   /** Cuts the strip off the bottom edge: it is for this page, not for people. */
   #fit() {
-    const { videoWidth: width, videoHeight: height } = this.#video;
+    const { width, height } = this.size;
     if (width === 0 || height === 0) return;
     // Two lines more, because encoding and scaling smear its upper edge.
     const visible = this.#hasStrip ? height - CELL_HEIGHT - 2 : height;

@@ -305,7 +305,7 @@ impl Live {
     }
 
     async fn event(&mut self, event: PeerEvent) -> Result<(), End> {
-        let is_word = !matches!(event, PeerEvent::State(_) | PeerEvent::KeyframeRequested);
+        let is_word = !matches!(event, PeerEvent::State(_) | PeerEvent::KeyframeRequested(_));
         if self.start.watches_only && is_word {
             return Ok(());
         }
