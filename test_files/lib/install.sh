@@ -26,9 +26,10 @@ needs() { # THING STAGE…
             node:web-check | node:web-unit | node:browser | node:rtp | node:media) return 0 ;;
             python:lint | python:programs | python:openapi | python:aiortc | python:rust | python:doc | python:build) return 0 ;;
             chromium:browser | chromium:rtp | chromium:media) return 0 ;;
-            encoders:rtp | encoders:media | encoders:rust) return 0 ;;
+            encoders:rtp | encoders:media | encoders:rust | encoders:aiortc) return 0 ;;
             backends:rust) return 0 ;;
             rtsp:media) return 0 ;;
+            webrtcbin:aiortc) return 0 ;;
             compilers:clippy | compilers:doc | compilers:rust | compilers:build) return 0 ;;
             shellcheck:lint | network:aiortc) return 0 ;;
         esac
@@ -62,6 +63,10 @@ install_debian_packages() { # STAGE…
     fi
     if needs rtsp "$@"; then
         has_rtsp_server || packages+=(gir1.2-gst-rtsp-server-1.0 python3-gi)
+    fi
+    if needs webrtcbin "$@"; then
+        has_gst_element nicesink || packages+=(gstreamer1.0-nice)
+        has_webrtcbin || packages+=(gir1.2-gst-plugins-bad-1.0 python3-gi)
     fi
     if needs backends "$@"; then
         missing_daemon nats-server && packages+=(nats-server)
@@ -104,6 +109,10 @@ has_library() { pkg-config --exists "$1" 2>/dev/null; }
 # Debian's own Python, whatever stands first in PATH.
 has_rtsp_server() {
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null
+}
+
+has_webrtcbin() {
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstWebRTC", "1.0")' 2>/dev/null
 }
 
 has_fonts() { compgen -G '/usr/share/fonts/truetype/*/*.ttf' >/dev/null; }

@@ -19,7 +19,7 @@ declare -A ABOUT=(
     [programs]="the command line against worker and server; 1 GiB resumed after SIGKILL"
     [openapi]="generated calls of the REST interface are answered as its description says"
     [browser]="Chromium joins, drives, watches, sends and fetches files"
-    [aiortc]="Python aiortc joins, receives video, exchanges 64 MiB"
+    [aiortc]="Python aiortc joins, receives video, exchanges 64 MiB; aiortc and GStreamer play WHEP; MJPEG"
     [rtp]="gst-launch and ffmpeg push H.264, watched in Chromium"
     [media]="GStreamer's pipelines, films and RTSP, watched in Chromium; a camera goes and comes back"
 )

@@ -7,11 +7,12 @@ from programs import json_line, logged, program
 
 
 @asynccontextmanager
-async def standalone(files: Path):
+async def standalone(files: Path, *arguments: str):
     """Broker, rover and page in one program."""
     async with program(
         "halyard-worker",
         *("standalone", "--listen", "127.0.0.1:0", "--files", str(files), "--json"),
+        *arguments,
         log="standalone",
     ) as worker:
         yield await json_line(worker, "room")
