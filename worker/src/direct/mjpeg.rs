@@ -157,7 +157,7 @@ async fn admit(door: &Door, headers: &HeaderMap, ticket: Option<String>) -> Resu
 
 fn stills<'a>(door: &'a Door, track: Option<&str>) -> Result<&'a Stills, Refusal> {
     let number = door.knows(track)?;
-    let words = "this worker shows no picture (--video none)";
+    let words = "this worker shows no picture over HTTP (--video none, or mjpeg_viewers = 0)";
     let none = || Refusal::new(StatusCode::NOT_FOUND, "NO_PICTURE", words);
     door.direct.stills.get(number).ok_or_else(none)
 }

@@ -267,4 +267,10 @@ async fn a_worker_without_a_picture_says_so() {
     let answer = mjpeg(&robot, &token).await;
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     robot.end().await;
+
+    let plan = stills::Plan { viewers: 0, ..stills::Plan::default() };
+    let robot = Robot::with(Settings { stills: plan, ..Settings::default() }).await;
+    let answer = mjpeg(&robot, &robot.viewer()).await;
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND, "turned off");
+    robot.end().await;
 }
