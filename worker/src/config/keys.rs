@@ -242,7 +242,7 @@ pub const KEYS: &[Key] = &[
         For::Standalone,
         Shape::One,
         "mjpeg_viewers",
-        "Streams of GET /mjpeg at a time [default: 16]",
+        "Streams of GET /mjpeg at a time, of each picture [default: 16]",
         "a whole number from 0 to 1024; 0 turns it off",
     ),
     key(

@@ -37,7 +37,7 @@ pub struct Plan {
     pub fps: u32,
     /// Of JPEG, 1 to 100.
     pub quality: u8,
-    /// How many may watch at a time.
+    /// How many may watch a picture at a time.
     pub viewers: usize,
 }
 
