@@ -108,20 +108,25 @@ struct Reel {
 }
 
 impl Reel {
+    /// For the next picture; nothing where there is none any more, or none for this viewer.
+    async fn wait(&mut self) -> Option<Arc<Still>> {
+        tokio::select! {
+            // Who may not watch any more is not shown the next one.
+            biased;
+
+            () = self.stop.cancelled() => None,
+            refusal = self.rights.shut_out() => {
+                tracing::info!(?refusal, "a stream of pictures is over");
+                None
+            }
+            next = self.watching.next() => next.ok(),
+        }
+    }
+
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         let still = match self.first.take() {
             Some(first) => first,
-            None => tokio::select! {
-                // Who may not watch any more is not shown the next one.
-                biased;
-
-                () = self.stop.cancelled() => return None,
-                refusal = self.rights.shut_out() => {
-                    tracing::info!(?refusal, "a stream of pictures is over");
-                    return None;
-                }
-                next = self.watching.next() => next.ok()?,
-            },
+            None => self.wait().await?,
         };
         let mut part = Vec::with_capacity(still.jpeg.len() + 256);
         if !self.is_open {

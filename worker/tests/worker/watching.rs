@@ -105,10 +105,10 @@ async fn an_ice_restart_by_patch_keeps_the_picture() {
     let offer = player.peer.create_offer(true).await.expect("an offer");
     let ice = ["a=ice-ufrag:", "a=ice-pwd:", "a=candidate:", "a=mid:"];
     let first = offer.split("\r\nm=").nth(1).expect("a section");
-    let mut fragment = format!("m={}\r\n", first.lines().next().expect("a line"));
-    for line in first.lines().filter(|line| ice.iter().any(|name| line.starts_with(name))) {
-        fragment += &format!("{line}\r\n");
-    }
+    let mut fragment = vec![format!("m={}", first.lines().next().expect("a line"))];
+    let kept = first.lines().filter(|line| ice.iter().any(|name| line.starts_with(name)));
+    fragment.extend(kept.map(str::to_owned));
+    let fragment = fragment.join("\r\n") + "\r\n";
     let request =
         robot.http.patch(format!("{}{}", robot.base, player.location)).bearer_auth(&token);
     let request = request.header(header::CONTENT_TYPE, FRAGMENT).header(header::IF_MATCH, "*");
@@ -122,20 +122,14 @@ async fn an_ice_restart_by_patch_keeps_the_picture() {
         let line = theirs.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap_or_else(|| panic!("{name} in {theirs}")).to_owned()
     };
-    let mut answer = String::new();
-    for line in player.answer.lines().filter(|line| !line.starts_with("a=candidate:")) {
-        let line = if line.starts_with("a=ice-ufrag:") {
-            format!("a=ice-ufrag:{}", value("a=ice-ufrag:"))
-        } else if line.starts_with("a=ice-pwd:") {
-            format!("a=ice-pwd:{}", value("a=ice-pwd:"))
-        } else {
-            line.to_owned()
-        };
-        answer += &format!("{line}\r\n");
-    }
-    for candidate in theirs.lines().filter(|line| line.starts_with("a=candidate:")) {
-        answer += &format!("{candidate}\r\n");
-    }
+    let kept = player.answer.lines().filter(|line| !line.starts_with("a=candidate:"));
+    let changed = kept.map(|line| {
+        let of_ice = ["a=ice-ufrag:", "a=ice-pwd:"].into_iter().find(|name| line.starts_with(name));
+        of_ice.map_or_else(|| line.to_owned(), |name| format!("{name}{}", value(name)))
+    });
+    let candidates = theirs.lines().filter(|line| line.starts_with("a=candidate:"));
+    let answer: Vec<String> = changed.chain(candidates.map(str::to_owned)).collect();
+    let answer = answer.join("\r\n") + "\r\n";
     player.peer.accept_answer(&answer).await.expect("it fits");
     let since = Instant::now();
     while since.elapsed() < Duration::from_secs(3) {
