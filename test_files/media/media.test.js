@@ -35,7 +35,9 @@ for (const [name, video, ...more] of [
   ['raw pictures, encoded by the best encoder', `gst:${LIVE}`],
   ['raw pictures, encoded by the own encoder', `gst:${LIVE}`, '--encoder', 'openh264'],
   ['H.264, passed on', `gst:${LIVE} ! x264enc tune=zerolatency key-int-max=60`],
-  ['VP8, encoded again', `gst:${LIVE} ! vp8enc deadline=1 cpu-used=8`],
+  ['VP8, passed on', `gst:${LIVE} ! vp8enc deadline=1 cpu-used=8 keyframe-max-dist=60`],
+  ['VP9, encoded again', `gst:${LIVE} ! vp9enc deadline=1 cpu-used=8`],
+  ['JPEG, as cameras send it', `gst:${LIVE} ! jpegenc`],
 ]) {
   test(`a pipeline is seen: ${name}`, async (t) => {
     const worker = await standalone({ log: 'gst-worker', args: ['--video', video, ...more] });
@@ -70,7 +72,41 @@ test('a film is seen, and again after its end', async (t) => {
   await page.close();
 });
 
+// What a pipeline says when its camera is unplugged, when its encoder fails, and when it just ends.
+for (const [name, pipeline] of [
+  ['a camera that is unplugged', `${LIVE} ! identity error-after=300`],
+  ['an encoder that dies', `${LIVE} ! x264enc tune=zerolatency key-int-max=30 ! identity error-after=300`],
+  ['a stream that ends', LIVE.replace('pattern=ball', 'pattern=ball num-buffers=300')],
+]) {
+  test(`${name}: the slate says so, the source starts again alone, and who watches stays`, async (t) => {
+    const worker = await standalone({ log: 'gst-fault-worker', args: ['--video', `gst:${pipeline}`] });
+    t.after(() => worker.program.stop());
+    const page = await OperatorPage.open(browser, worker.viewer, 'gst-fault', t);
+    await page.waitForVideo();
+    await waitForSlate(page, false);
+    await waitForSlate(page, true);
+    await page.page.getByText(/No picture: the GStreamer pipeline/).first().waitFor();
+    await waitForSlate(page, false);
+    await page.page.getByText(/The picture is back/).first().waitFor();
+    await page.waitForConnection();
+    assert.equal(worker.program.lines.filter((line) => line.includes('peer_disconnected')).length, 0);
+    await page.close();
+  });
+}
+
 describe('a camera of the network', () => {
+  test('is seen over UDP too', async (t) => {
+    const port = await freePort();
+    const server = await camera(port);
+    t.after(() => server.child.kill('SIGKILL'));
+    const args = ['--video', `rtspu://127.0.0.1:${port}/camera`];
+    const worker = await standalone({ log: 'rtspu-worker', args });
+    t.after(() => worker.program.stop());
+    const page = await OperatorPage.open(browser, worker.viewer, 'rtspu', t);
+    await waitForOwnPicture(page);
+    await page.close();
+  });
+
   test('goes away and comes back, while who watches stays and is told', async (t) => {
     const port = await freePort();
     let server = await camera(port);

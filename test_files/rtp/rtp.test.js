@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { launch } from '../browser/lib/browser.js';
 import { OperatorPage } from '../browser/lib/operator-page.js';
 import { Program, standalone } from '../browser/lib/programs.js';
+import { waitForSlate } from '../media/cameras.js';
 import { encoders, HEIGHT, WIDTH } from './encoders.js';
 
 /** A UDP port that is free now. */
@@ -31,10 +32,14 @@ for (const name of Object.keys(encoders(0))) {
     let encoder;
     /** @type {Awaited<ReturnType<typeof standalone>>} */
     let rover;
+    /** @type {string} */
+    let command;
+    /** @type {string[]} */
+    let args;
     before(async () => {
       const port = await freeUdpPort();
       rover = await standalone({ log: `rtp-worker-${name}`, args: ['--video', `rtp:${port}`] });
-      const [command, ...args] = encoders(port)[name];
+      [command, ...args] = encoders(port)[name];
       encoder = new Program(command, args, { log: `rtp-${name}` });
     });
     after(async () => {
@@ -49,6 +54,20 @@ for (const name of Object.keys(encoders(0))) {
       const shown = await page.countFrames(2000);
       assert.ok(shown >= 20, `${shown} frames in 2 s, 60 were sent`);
       assert.ok((await page.contrast()) > 30, 'the picture is not one flat colour');
+      await page.close();
+    });
+
+    test('it dies and is started again, while who watches stays and is told', async (t) => {
+      const page = await OperatorPage.open(browser, rover.viewer, `rtp-${name}-dies`, t);
+      await page.waitForVideo();
+      await waitForSlate(page, false);
+      encoder.child.kill('SIGKILL');
+      await waitForSlate(page, true);
+      await page.page.getByText(/No picture/).first().waitFor();
+      encoder = new Program(command, args, { log: `rtp-${name}-again` });
+      await waitForSlate(page, false);
+      await page.waitForVideoSize({ width: WIDTH, height: HEIGHT });
+      await page.waitForConnection();
       await page.close();
     });
 
