@@ -8,9 +8,9 @@ use halyard_protocol::{
     channel::{
         Ack, ActionSpec, Bye, Chunk, Command, Drive, DriveLimits, Entry, EntryKind, Estop,
         EstopAction, FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo, Hello,
-        LeaseRequest, LeaseState, Message, Notice, Severity, TransferAccept, TransferCancel,
-        TransferDone, TransferEnd, TransferOffer, TransferProgress, TransferRefuse, VideoInfo,
-        Watch, legacy::LegacyMessage,
+        LeaseRequest, LeaseState, Listen, Message, Notice, Severity, Talk, TransferAccept,
+        TransferCancel, TransferDone, TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
+        VideoInfo, Watch, legacy::LegacyMessage,
     },
     ids::{PeerId, RoomId},
     limits::{CHUNK_BYTES, MAX_FILE_NAME_BYTES, MAX_NAME_PART_BYTES},
@@ -210,6 +210,10 @@ fn control_message() -> impl Strategy<Value = Message> {
             }
         ),
         vec(option::of(text()), 0..5).prop_map(|tracks| Message::Watch(Watch { tracks })),
+        any::<bool>().prop_map(|on| Message::Listen(Listen { on })),
+        any::<bool>().prop_map(|on| Message::Talk(Talk::Ask { on })),
+        (option::of(peer_id()), any::<bool>())
+            .prop_map(|(talker, you)| Message::Talk(Talk::State { talker, you })),
         text().prop_map(|reason| Message::Bye(Bye { reason })),
         // Prefixes of ours have an underscore or are known; these have neither.
         ("X[A-Z]{0,8}", text()).prop_map(|(prefix, payload)| Message::Unknown { prefix, payload }),

@@ -14,9 +14,9 @@ use halyard_protocol::{
         FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo, Hello, JobAccepted,
         JobEnd, JobEntries, JobErrorCode, JobEvent, JobEventPage, JobEventsFrom, JobHappened,
         JobInfo, JobList, JobProblem, JobRejected, JobState, JobStep, JobStream, JobSubmit,
-        JobTemplateInfo, LeaseRequest, LeaseState, Message, Notice, Severity, TransferAccept,
-        TransferCancel, TransferDone, TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
-        VideoInfo, Watch,
+        JobTemplateInfo, LeaseRequest, LeaseState, Listen, Message, Notice, Severity, Talk,
+        TransferAccept, TransferCancel, TransferDone, TransferEnd, TransferOffer, TransferProgress,
+        TransferRefuse, VideoInfo, Watch,
     },
     ids::{PeerId, RoomId},
     signal::{
@@ -64,6 +64,9 @@ fn channel_name(message: &Message) -> &'static str {
         Message::Notice(notice) if notice.track.is_some() => "notice_of_a_track",
         Message::Notice(_) => "notice",
         Message::Watch(_) => "watch",
+        Message::Listen(_) => "listen",
+        Message::Talk(Talk::Ask { .. }) => "talk_ask",
+        Message::Talk(Talk::State { .. }) => "talk_state",
         Message::Bye(_) => "bye",
         Message::FileList(_) => "file_list",
         Message::FileEntries(_) => "file_entries",
@@ -235,6 +238,9 @@ fn channel_messages() -> Vec<Message> {
             ..Notice::new(Severity::Info, "source_back", "rear: the picture is back")
         }),
         Message::Watch(Watch { tracks: vec![Some("front".into()), None] }),
+        Message::Listen(Listen { on: false }),
+        Message::Talk(Talk::Ask { on: true }),
+        Message::Talk(Talk::State { talker: Some(peer("alice")), you: false }),
         Message::Bye(Bye { reason: "the worker is being stopped".into() }),
         Message::FileList(FileList { id: "list-1".into(), path: "logs".into(), offset: 100 }),
         Message::FileEntries(FileEntries {

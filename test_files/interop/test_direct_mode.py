@@ -1,6 +1,7 @@
 """Direct mode: the machine itself answers an offer over plain HTTP, with no broker between."""
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import httpx
@@ -8,6 +9,9 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from existing_client import ANSWER_SECONDS, JoinLink
 from worlds import standalone
+
+# Samples a second, as Opus is decoded.
+SOUND_RATE = 48_000
 
 
 @pytest.fixture
@@ -43,6 +47,34 @@ async def test_one_request_and_its_answer_make_a_connection_with_a_picture(link:
             assert "sim" in status.text
     finally:
         await connection.close()
+
+
+async def test_sound_is_heard_beside_the_picture(tmp_path: Path):
+    async with standalone(tmp_path, "--audio", "tone") as said:
+        link = JoinLink.parse(said["join_url"])
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        tracks: asyncio.Queue = asyncio.Queue()
+        connection.on("track", tracks.put_nowait)
+        connection.addTransceiver("audio", direction="recvonly")
+        connection.addTransceiver("video", direction="recvonly")
+        try:
+            await connection.setLocalDescription(await connection.createOffer())
+            async with httpx.AsyncClient(base_url=link.server, headers=bearer(link.token)) as http:
+                offer = {"sdp": connection.localDescription.sdp, "type": "offer"}
+                answer = (await http.post("/offer", json=offer, timeout=ANSWER_SECONDS)).json()
+            await connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], "answer"))
+            heard = [await asyncio.wait_for(tracks.get(), ANSWER_SECONDS) for _ in range(2)]
+            sound = next(track for track in heard if track.kind == "audio")
+            samples: list[int] = []
+            while len(samples) < 2 * SOUND_RATE:
+                frame = await asyncio.wait_for(sound.recv(), ANSWER_SECONDS)
+                # Interleaved; the first channel is enough.
+                samples += frame.to_ndarray()[0][:: len(frame.layout.channels)].tolist()
+            second = samples[-SOUND_RATE:]
+            ups = sum(a < 0 <= b for a, b in itertools.pairwise(second))
+            assert abs(ups - 440) <= 5, f"{ups} Hz"
+        finally:
+            await connection.close()
 
 
 @pytest.mark.parametrize("token", ["", "wrong"], ids=["no token", "a wrong token"])

@@ -38,6 +38,8 @@ pub struct Encoder {
     pub about: &'static str,
     /// Whether it encoded some pictures; unknown where that was not tried.
     pub starts: Option<bool>,
+    /// Whether it is the one that is taken where no other is asked for.
+    pub chosen: bool,
     /// Why it does not start, or what to know of it.
     pub note: Option<String>,
 }
@@ -149,9 +151,14 @@ fn encoders() -> Vec<Encoder> {
         let own = encoder.name == crate::media::gst::encoders::OWN;
         let slow = (own && !encoder::FAST).then(|| encoder::SLOW_WARNING.to_owned());
         let note = note.or(slow);
-        Encoder { name: encoder.name, codec: "h264", about: encoder.about, starts, note }
+        let (name, about) = (encoder.name, encoder.about);
+        Encoder { name, codec: "h264", about, starts, chosen: false, note }
     };
-    ENCODERS.iter().map(known).collect()
+    let mut all: Vec<_> = ENCODERS.iter().map(known).collect();
+    if let Some(best) = all.iter_mut().find(|encoder| encoder.starts == Some(true)) {
+        best.chosen = true;
+    }
+    all
 }
 
 #[cfg(feature = "gstreamer")]
@@ -205,10 +212,10 @@ fn read_dir(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// For people.
 pub fn text(devices: &Devices) -> String {
-    let mut lines =
-        vec!["Encoders (the first that starts is taken; --encoder takes another)".to_owned()];
+    let mut lines = vec!["Encoders (--encoder takes another than the chosen one)".to_owned()];
     lines.extend(devices.encoders.iter().map(|e| {
         let starts = match e.starts {
+            Some(true) if e.chosen => "chosen",
             Some(true) => "starts",
             Some(false) => "no",
             None => "not tried",
@@ -223,7 +230,9 @@ pub fn text(devices: &Devices) -> String {
         let driver = gpu.driver.as_deref().unwrap_or("driver unknown");
         format!("  {:<14} {driver}", gpu.path.display())
     })));
-    lines.push("Sound".to_owned());
+    lines.push(
+        "Sound (--audio device:NAME hears it, --speaker device:NAME speaks there)".to_owned(),
+    );
     lines.extend(or_none(devices.audio.iter().map(|audio| {
         let can = match (audio.records, audio.plays) {
             (true, true) => "records and plays",
@@ -293,6 +302,9 @@ mod tests {
         assert_eq!(audio, [("hw:0,0", true, true), ("hw:1,3", false, true)]);
         let own = found.encoders.last().expect("ours");
         assert_eq!((own.name, own.starts), (OWN, Some(true)));
+        let chosen: Vec<_> = found.encoders.iter().filter(|encoder| encoder.chosen).collect();
+        let first = found.encoders.iter().find(|encoder| encoder.starts == Some(true));
+        assert_eq!(chosen, [first.expect("ours starts")], "the best of those that start");
         let text = text(&found);
         assert!(text.contains("Front camera") && text.contains("Not looked at"), "{text}");
     }

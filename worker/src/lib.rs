@@ -16,6 +16,7 @@
 //!   a trainer.
 //! * [`host`] is the computer it runs on: what it is, how busy it is, what the room may know of it.
 //! * [`media`] makes pictures, encodes them once and fans them out.
+//! * [`sound`] is what is heard of the machine, and the operator's voice back to it.
 //! * [`run`] is a worker of somebody else's broker, made of the parts that [`wiring`] builds.
 //! * [`standalone`] (feature `standalone`) carries a broker along; [`direct`] answers peers over
 //!   plain HTTP there, also in the words of [`whep`].
@@ -40,6 +41,7 @@ pub mod media;
 pub mod report;
 pub mod run;
 pub mod session;
+pub mod sound;
 #[cfg(feature = "standalone")]
 pub mod standalone;
 pub mod whep;

@@ -51,6 +51,13 @@ pub enum Report {
         /// In words.
         message: String,
     },
+    /// Something happened to the sound, or to the speaker.
+    Sound {
+        /// `sound_lost`, `sound_back`, `speaker_lost` or `speaker_back`.
+        code: String,
+        /// In words.
+        message: String,
+    },
     /// The worker said goodbye to everybody and ends. The last report.
     Stopped,
 }

@@ -23,6 +23,7 @@ use crate::{
         sim::{Sim, WorldConfig},
     },
     session::{Shared, hello::AGENT},
+    sound::{Sound, SoundError, Speaker},
 };
 
 /// Why the worker's own parts did not start.
@@ -48,6 +49,9 @@ pub enum StartError {
     /// The folder of files cannot be looked at.
     #[error("the folder of files cannot be looked at: {0}")]
     Place(io::Error),
+    /// There can be no sound.
+    #[error(transparent)]
+    Sound(#[from] SoundError),
     /// The system gives no threads for connections.
     #[error("cannot start the threads for connections: {0}")]
     Threads(io::Error),
@@ -58,6 +62,7 @@ pub struct Parts {
     shared: Arc<Shared>,
     machine: Machine,
     world: Option<Sim>,
+    speaker: Option<Speaker>,
     jobs: Option<Jobs>,
     host: Host,
     metadata: Metadata,
@@ -86,6 +91,8 @@ impl Parts {
             tracks.extend(track);
         }
         let tracks = Tracks::new(tracks);
+        let sound = Sound::start(&settings.audio)?;
+        let speaker = Speaker::start(&settings.speaker)?;
         let driver: Box<dyn Driver> = match (&world, settings.driver) {
             (Some(world), DriverSpec::Sim) => Box::new(SimDriver::new(world.handle())),
             _ => Box::new(NoDriver),
@@ -107,6 +114,8 @@ impl Parts {
         let shared = Shared {
             machine: machine.handle(),
             tracks,
+            sound,
+            speaker: speaker.as_ref().map(Speaker::handle),
             files,
             jobs: handle,
             existing,
@@ -121,6 +130,7 @@ impl Parts {
             shared: Arc::new(shared),
             machine,
             world,
+            speaker,
             jobs,
             host,
             metadata,
@@ -151,6 +161,12 @@ impl Parts {
             jobs.stop().await;
         }
         self.shared.tracks.stop().await;
+        if let Some(sound) = &self.shared.sound {
+            sound.stop().await;
+        }
+        if let Some(speaker) = self.speaker {
+            speaker.stop().await;
+        }
         if let Some(world) = self.world {
             world.stop().await;
         }
@@ -167,6 +183,8 @@ fn metadata(shared: &Shared, computer: Map<String, Value>) -> Metadata {
     properties.insert("driver".to_owned(), json!(shared.machine.facts().driver));
     properties.insert("video".to_owned(), json!(tracks.first()));
     properties.insert("tracks".to_owned(), json!(tracks));
+    properties.insert("sound".to_owned(), json!(shared.sound.is_some()));
+    properties.insert("speaker".to_owned(), json!(shared.speaker.is_some()));
     properties.insert("files".to_owned(), json!(shared.files.is_some()));
     let mut tags = vec![WORKER_TAG.to_owned()];
     // Existing clients look for a worker by these.

@@ -19,7 +19,7 @@ use webrtc::{
 };
 
 use super::{
-    MAX_PLACES, PeerConfig, VideoRole, VideoTrack, channel,
+    AudioRole, AudioTrack, MAX_PLACES, PeerConfig, VideoRole, VideoTrack, channel,
     handler::Handler,
     net::{LocalAddresses, PeerRuntime, receive_window},
     shared::Shared,
@@ -46,7 +46,7 @@ pub(super) async fn connection(
     shared: &Arc<Shared>,
     config: &PeerConfig,
 ) -> Result<Arc<dyn PeerConnection>> {
-    let (engine, registry) = codec::engine()?;
+    let (engine, registry) = codec::engine(config)?;
     let registry =
         registry.with(Slot::from(feedback::SLOT), feedback::KeyframeRequests::new(shared));
     let runtime = PeerRuntime {
@@ -54,8 +54,11 @@ pub(super) async fn connection(
         heard: Arc::clone(&shared.heard),
         broken: shared.broken.clone(),
     };
-    let handler =
-        Handler { shared: Arc::clone(shared), receives_video: config.video == VideoRole::Receive };
+    let handler = Handler {
+        shared: Arc::clone(shared),
+        receives_video: config.video == VideoRole::Receive,
+        receives_audio: config.audio.receives,
+    };
     let builder = PeerConnectionBuilder::new()
         .with_configuration(configuration(&config.ice_servers, config.relay_only))
         .with_setting_engine(settings())
@@ -114,6 +117,53 @@ fn ice_server(server: &IceServer) -> RTCIceServer {
 pub(super) struct Place {
     pub(super) track: VideoTrack,
     pub(super) transceiver: Arc<dyn RtpTransceiver>,
+}
+
+/// Sound, and where it stands in the description.
+#[derive(Clone)]
+pub(super) struct Sound {
+    /// Where sound is sent.
+    pub(super) track: Option<AudioTrack>,
+    pub(super) transceiver: Arc<dyn RtpTransceiver>,
+    pub(super) role: AudioRole,
+}
+
+impl Sound {
+    /// The direction to say in an answer. An offer of both ways fits only to what may go both ways, so
+    /// that is what the transceiver begins as.
+    pub(super) fn direction(&self) -> RTCRtpTransceiverDirection {
+        match (self.role.sends, self.role.receives) {
+            (true, true) => RTCRtpTransceiverDirection::Sendrecv,
+            (true, false) => RTCRtpTransceiverDirection::Sendonly,
+            (false, true) => RTCRtpTransceiverDirection::Recvonly,
+            (false, false) => RTCRtpTransceiverDirection::Inactive,
+        }
+    }
+}
+
+/// Adds the sound, where there is any.
+pub(super) async fn sound(
+    shared: &Arc<Shared>,
+    connection: &dyn PeerConnection,
+    role: AudioRole,
+    offers: bool,
+) -> Result<Option<Sound>> {
+    let direction = match (role.sends, role.receives) {
+        (false, false) => return Ok(None),
+        (true, false) if offers => RTCRtpTransceiverDirection::Sendonly,
+        (true, _) => RTCRtpTransceiverDirection::Sendrecv,
+        (false, true) => RTCRtpTransceiverDirection::Recvonly,
+    };
+    let init = RTCRtpTransceiverInit { direction, ..Default::default() };
+    if !role.sends {
+        let transceiver =
+            connection.add_transceiver_from_kind(RtpCodecKind::Audio, Some(init)).await?;
+        return Ok(Some(Sound { track: None, transceiver, role }));
+    }
+    let (track, local) = AudioTrack::start(shared);
+    let local: Arc<dyn TrackLocal> = local;
+    let transceiver = connection.add_transceiver_from_track(local, Some(init)).await?;
+    Ok(Some(Sound { track: Some(track), transceiver, role }))
 }
 
 /// Adds what is sent and received: the lanes of an offerer, and the picture.

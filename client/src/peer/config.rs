@@ -20,6 +20,8 @@ pub struct PeerConfig {
     pub ice_servers: Vec<IceServer>,
     /// Whether a picture is sent, received, or neither.
     pub video: VideoRole,
+    /// Whether sound is sent, received, both, or neither.
+    pub audio: AudioRole,
     /// With [`VideoRole::Send`]: how many pictures at a time, from 1 to [`MAX_PLACES`]. The viewer gets
     /// as many as it asks for, the first ones first.
     pub places: usize,
@@ -40,6 +42,7 @@ impl Default for PeerConfig {
         Self {
             ice_servers: Vec::new(),
             video: VideoRole::default(),
+            audio: AudioRole::default(),
             places: 1,
             gather_wait: DEFAULT_GATHER_WAIT,
             relay_only: false,
@@ -59,4 +62,20 @@ pub enum VideoRole {
     /// H.264 pictures are sent, as far as the other end asks for them: see
     /// [`Peer::video`](super::Peer::video).
     Send,
+}
+
+/// What happens to sound. It is Opus, and goes as far as the other end agrees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AudioRole {
+    /// See [`Peer::audio`](super::Peer::audio).
+    pub sends: bool,
+    /// See [`Peer::next_sound`](super::Peer::next_sound).
+    pub receives: bool,
+}
+
+impl AudioRole {
+    /// Whether there is sound at all.
+    pub fn is_any(self) -> bool {
+        self.sends || self.receives
+    }
 }

@@ -14,12 +14,12 @@ use tokio::{
 use webrtc::peer_connection::PeerConnection;
 
 use super::{
-    PeerConfig, PeerError, PeerEvent, PeerState, PeerStats, PeerThreads, build,
+    AudioTrack, PeerConfig, PeerError, PeerEvent, PeerState, PeerStats, PeerThreads, build,
     negotiation::Negotiation,
     outlet::Frame,
     shared::Shared,
     stats,
-    video::{VideoFrame, VideoTrack},
+    video::{RtpPacket, VideoFrame, VideoTrack},
 };
 
 /// How long closing waits for the last words on `control` to be acknowledged.
@@ -37,6 +37,7 @@ struct Inner {
     connection: Arc<dyn PeerConnection>,
     negotiation: Arc<Mutex<Negotiation>>,
     videos: Vec<VideoTrack>,
+    audio: Option<AudioTrack>,
     relay_only: bool,
     /// Kept running for as long as the peer is.
     threads: PeerThreads,
@@ -80,9 +81,13 @@ impl Peer {
             let connection = build::connection(&building, &config).await?;
             building.set_connection(Arc::downgrade(&connection));
             tokio::spawn(Arc::clone(&building).supervise(receivers.notices));
-            let contents = build::contents(&building, &*connection, &config, offers).await;
-            match contents {
-                Ok(places) => Ok((connection, places)),
+            let contents = async {
+                let places = build::contents(&building, &*connection, &config, offers).await?;
+                let sound = build::sound(&building, &*connection, config.audio, offers).await?;
+                Ok::<_, rtc::shared::error::Error>((places, sound))
+            };
+            match contents.await {
+                Ok((places, sound)) => Ok((connection, places, sound)),
                 Err(error) => {
                     building.stop.cancel();
                     building.ended.cancelled().await;
@@ -90,15 +95,20 @@ impl Peer {
                 }
             }
         });
-        let (connection, places) = built
+        let (connection, places, sound) = built
             .await
             .map_err(|error| PeerError::Start(error.to_string()))?
             .map_err(|error| PeerError::Start(error.to_string()))?;
         let videos = places.iter().map(|place| place.track.clone()).collect();
-        let negotiation =
-            Negotiation::new(Arc::clone(&shared), Arc::clone(&connection), places, gather_wait);
+        let audio = sound.as_ref().and_then(|sound| sound.track.clone());
+        let negotiation = Negotiation::new(
+            Arc::clone(&shared),
+            Arc::clone(&connection),
+            (places, sound),
+            gather_wait,
+        );
         let negotiation = Arc::new(Mutex::new(negotiation));
-        let inner = Inner { shared, connection, negotiation, videos, relay_only, threads };
+        let inner = Inner { shared, connection, negotiation, videos, audio, relay_only, threads };
         Ok((Self { inner: Arc::new(inner) }, receivers.events))
     }
 
@@ -301,6 +311,18 @@ impl Peer {
     /// never ready.
     pub fn videos(&self) -> &[VideoTrack] {
         &self.inner.videos
+    }
+
+    /// The track to send sound on; with [`AudioRole::sends`](super::AudioRole::sends) only.
+    pub fn audio(&self) -> Option<AudioTrack> {
+        self.inner.audio.clone()
+    }
+
+    /// The next packet of the other end's sound, in the order in which they come in; with
+    /// [`AudioRole::receives`](super::AudioRole::receives) only. Of those nobody came for, the newest
+    /// 50 are kept. `None` when the connection is gone.
+    pub async fn next_sound(&self) -> Option<RtpPacket> {
+        self.inner.shared.sound.next().await
     }
 
     /// The next picture; with [`VideoRole::Receive`](super::VideoRole::Receive) only. Of those

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 use async_trait::async_trait;
 use halyard_protocol::signal::Candidate;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use webrtc::{
     data_channel::DataChannel,
     media_stream::track_remote::TrackRemote,
@@ -13,11 +14,12 @@ use webrtc::{
     },
 };
 
-use super::{PeerEvent, PeerState, channel, shared::Shared, video};
+use super::{PeerEvent, PeerState, audio, channel, shared::Shared, video};
 
 pub(super) struct Handler {
     pub(super) shared: Arc<Shared>,
     pub(super) receives_video: bool,
+    pub(super) receives_audio: bool,
 }
 
 impl Handler {
@@ -73,8 +75,15 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
         let shared = Arc::clone(&self.shared);
-        if self.receives_video {
-            self.shared.spawn(video::receive(shared, track));
+        // Of a track that nobody takes, what comes in is dropped by the library.
+        match track.kind().await {
+            RtpCodecKind::Video if self.receives_video => {
+                self.shared.spawn(video::receive(shared, track));
+            }
+            RtpCodecKind::Audio if self.receives_audio => {
+                self.shared.spawn(audio::receive(shared, track));
+            }
+            _ => {}
         }
     }
 }

@@ -9,6 +9,7 @@
 //!   [`recv_bulk`](Peer::recv_bulk), [`next_frame`](Peer::next_frame), statistics, closing.
 //! * [`PeerEvent`] is everything that comes in, except file bytes and pictures, which have queues
 //!   of their own so that they never stand in the way of a command.
+//! * [`AudioTrack`] sends sound, [`next_sound`](Peer::next_sound) receives it.
 //! * [`VideoTrack`] sends one picture to one viewer and never waits. A viewer may have several places
 //!   for pictures; each has a track of its own.
 //!
@@ -23,6 +24,7 @@
 //!  bulk         ▶ 16 MiB ▶ recv_bulk   when full, the other end stops sending
 //!  state, drive ▶ events               dropped when full
 //!  video        ▶ newest 32 pictures ▶ next_frame
+//!  sound        ▶ newest 50 packets  ▶ next_sound
 //! ```
 //! * Unacknowledged bytes are bounded by about twice what the path holds, measured on the channel
 //!   ([`window`]): enough to fill it, little enough that a command is not held up by a file.
@@ -34,6 +36,7 @@
 //!   and then its own commands wait with its file.
 //! * An application that does not read its events holds up its own connection, and no other.
 
+mod audio;
 mod build;
 mod bulk;
 mod channel;
@@ -44,6 +47,7 @@ mod event;
 mod handler;
 mod negotiation;
 mod net;
+mod newest;
 mod opening;
 mod outlet;
 mod sdp;
@@ -53,10 +57,13 @@ mod threads;
 mod video;
 mod window;
 
-pub use config::{DEFAULT_GATHER_WAIT, MAX_PLACES, PeerConfig, VideoRole};
+pub use audio::{AudioTrack, SoundPacket};
+pub use config::{AudioRole, DEFAULT_GATHER_WAIT, MAX_PLACES, PeerConfig, VideoRole};
 pub use connection::Peer;
 pub use error::PeerError;
 pub use event::{PeerEvent, PeerState};
 pub use stats::{CandidateKind, PeerStats};
 pub use threads::PeerThreads;
-pub use video::{AccessUnit, NotSent, RtpPacket, RtpParseError, VideoFrame, VideoTrack};
+pub use video::{
+    AccessUnit, NotSent, RtpPacket, RtpParseError, VideoCodec, VideoFrame, VideoTrack,
+};

@@ -8,11 +8,14 @@ use std::{
 use halyard_protocol::signal::Candidate;
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use tokio::time::timeout;
-use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
+use webrtc::{
+    peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription},
+    rtp_transceiver::RTCRtpTransceiverDirection,
+};
 
 use super::{
-    PeerError,
-    build::Place,
+    PeerError, audio,
+    build::{Place, Sound},
     opening,
     sdp::{is_resolvable, ufrag, with_candidates_in_use, without_candidates_of},
     shared::Shared,
@@ -33,6 +36,7 @@ pub(super) struct Negotiation {
     shared: Arc<Shared>,
     connection: Arc<dyn PeerConnection>,
     places: Vec<Place>,
+    sound: Option<Sound>,
     gather_wait: Duration,
     /// The other end's user name fragment, once its description is applied.
     remote_ufrag: Option<String>,
@@ -47,13 +51,14 @@ impl Negotiation {
     pub(super) fn new(
         shared: Arc<Shared>,
         connection: Arc<dyn PeerConnection>,
-        places: Vec<Place>,
+        (places, sound): (Vec<Place>, Option<Sound>),
         gather_wait: Duration,
     ) -> Self {
         Self {
             shared,
             connection,
             places,
+            sound,
             gather_wait,
             remote_ufrag: None,
             awaits_answer: false,
@@ -94,9 +99,16 @@ impl Negotiation {
         self.connection.set_remote_description(offer).await.map_err(bad)?;
         self.candidates = candidates;
         self.add_early_candidates().await;
+        if let Some(sound) = &self.sound {
+            let is_matched = sound.transceiver.mid().await.ok().flatten().is_some();
+            let said = sound.transceiver.direction().await.map_err(failed)?;
+            if is_matched && said == RTCRtpTransceiverDirection::Sendrecv {
+                sound.transceiver.set_direction(sound.direction()).await.map_err(failed)?;
+            }
+        }
         let answer = self.connection.create_answer(None).await.map_err(failed)?;
         let sdp = self.describe(answer).await.map_err(failed)?;
-        self.agree_on_video().await;
+        self.agree().await;
         Ok(sdp)
     }
 
@@ -119,7 +131,7 @@ impl Negotiation {
         self.remote_ufrag = new_ufrag;
         self.awaits_answer = false;
         self.add_early_candidates().await;
-        self.agree_on_video().await;
+        self.agree().await;
         Ok(())
     }
 
@@ -213,9 +225,12 @@ impl Negotiation {
         Ok(sdp)
     }
 
-    async fn agree_on_video(&self) {
+    async fn agree(&self) {
         for place in &self.places {
             place.track.agree(codec::agreed(&*place.transceiver).await);
+        }
+        if let Some(Sound { track: Some(track), transceiver, .. }) = &self.sound {
+            track.agree(audio::agreed(&**transceiver).await);
         }
     }
 }

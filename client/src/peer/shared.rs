@@ -18,11 +18,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use webrtc::peer_connection::PeerConnection;
 
 use super::{
-    MAX_PLACES, PeerEvent, PeerState,
+    MAX_PLACES, PeerEvent, PeerState, audio,
     bulk::BulkInbox,
     net::Heard,
+    newest::Newest,
     outlet::{ChannelSlot, LossyOutlet, Outlet},
-    video::FrameQueue,
+    video::{FrameQueue, RtpPacket},
 };
 
 /// Events that wait for the application. Beyond this, the lanes they come from are not read.
@@ -60,6 +61,8 @@ pub(super) struct Shared {
     /// How far the other end lets us send on `bulk`, if it said.
     pub(super) bulk_allowed: watch::Sender<Option<u64>>,
     pub(super) frames: FrameQueue,
+    /// What the other end says, newest packets only.
+    pub(super) sound: Newest<RtpPacket>,
     pub(super) state: watch::Sender<PeerState>,
     pub(super) heard: Arc<Heard>,
     /// Whether candidates are reported, because the description is out already.
@@ -104,6 +107,7 @@ impl Shared {
             inbox: BulkInbox::new(),
             bulk_allowed: watch::channel(None).0,
             frames: FrameQueue::new(),
+            sound: Newest::new(audio::WAITING),
             state: watch::channel(PeerState::New).0,
             heard: Arc::new(Heard::new()),
             trickles: AtomicBool::new(false),
@@ -263,6 +267,7 @@ impl Shared {
 
         drop((self.control.take_queue(), self.bulk.take_queue(), self.legacy.take_queue()));
         self.frames.close();
+        self.sound.close();
         self.change_state(PeerState::Closed);
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(events) = events {

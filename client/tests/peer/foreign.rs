@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use halyard_client::peer::{AccessUnit, PeerEvent, PeerState, VideoRole};
+use halyard_client::peer::{AccessUnit, PeerEvent, PeerState, VideoCodec, VideoRole};
 use halyard_protocol::channel::{Lane, legacy::KEEP_ALIVE};
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpHeaderExtensionCapability, RtpCodecKind};
 use tokio::sync::mpsc;
@@ -291,7 +291,7 @@ async fn a_viewer_that_prefers_another_codec_still_gets_h264_and_no_delay() {
     let track = worker.peer.video().unwrap();
     let data = b"\0\0\0\x01\x67\x42\xe0\x1f\0\0\0\x01\x68\xce\0\0\0\x01\x65abc"[..].into();
     let sending = tokio::spawn(async move {
-        let mut unit = AccessUnit { data, rtp_time: 0, is_key: true };
+        let mut unit = AccessUnit { codec: VideoCodec::H264, data, rtp_time: 0, is_key: true };
         loop {
             track.write(&unit).unwrap();
             unit.rtp_time += 3000;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use halyard_client::peer::{AccessUnit, NotSent, PeerEvent, RtpPacket, VideoFrame, VideoRole};
+use halyard_client::peer::{
+    AccessUnit, NotSent, PeerEvent, RtpPacket, VideoCodec, VideoFrame, VideoRole,
+};
 
 use crate::pair::{End, config, introduce, pair, pair_with, soon};
 
@@ -16,7 +18,7 @@ fn picture(number: u32, is_key: bool, len: usize) -> AccessUnit {
     }
     data.put_slice(&[0, 0, 0, 1, if is_key { 0x65 } else { 0x41 }]);
     data.extend((0..len).map(|at| 1 + ((at as u32).wrapping_mul(7) + number) as u8 % 250));
-    AccessUnit { data: data.freeze(), rtp_time: number * 3000, is_key }
+    AccessUnit { codec: VideoCodec::H264, data: data.freeze(), rtp_time: number * 3000, is_key }
 }
 
 async fn watching() -> (End, End) {

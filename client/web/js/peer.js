@@ -16,6 +16,7 @@ import { Emitter } from './emitter.js';
  * @property {{lane: Lane, text: string}} text
  * @property {ArrayBuffer} binary
  * @property {{place: number, track: MediaStreamTrack}} track a picture for this place
+ * @property {MediaStreamTrack} sound of the machine
  * @property {string} lost why, as half a sentence
  */
 
@@ -51,6 +52,8 @@ export class Peer extends Emitter {
   #lanes;
   /** @type {RTCIceCandidateInit[]} */
   #early = [];
+  /** Sound both ways; nothing is sent before {@link speak}. @type {RTCRtpTransceiver} */
+  #sound;
   #answered = false;
   #closed = false;
   /** What went out on `bulk`, and how far the worker takes it: no bound until it says one. */
@@ -80,6 +83,7 @@ export class Peer extends Emitter {
     };
     this.#lanes.bulk.bufferedAmountLowThreshold = BULK_LOW_BYTES;
     this.#receivePictures();
+    this.#sound = pc.addTransceiver('audio', { direction: 'sendrecv' });
 
     pc.addEventListener('icecandidate', ({ candidate }) => {
       this.#signal({ type: 'candidate', candidate: candidate?.toJSON() ?? { candidate: '' } });
@@ -186,6 +190,16 @@ export class Peer extends Emitter {
     if (this.send('control', encode('BULK_WINDOW', { bytes: may }))) this.#bulkTold = may;
   }
 
+  /**
+   * Sends this to the machine's speaker, or nothing any more.
+   *
+   * @param {MediaStreamTrack | null} microphone
+   */
+  async speak(microphone) {
+    // A connection that is closing sends nothing, which is as good.
+    await this.#sound.sender.replaceTrack(microphone).catch(() => {});
+  }
+
   /** @returns {Promise<RTCStatsReport>} */
   stats() {
     return this.#pc.getStats();
@@ -247,6 +261,7 @@ export class Peer extends Emitter {
     this.#pc.addEventListener('track', ({ track, transceiver }) => {
       const place = places.indexOf(transceiver);
       if (place >= 0) this.emit('track', { place, track });
+      else if (track.kind === 'audio') this.emit('sound', track);
     });
   }
 

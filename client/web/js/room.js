@@ -7,6 +7,7 @@ import { FilesView } from './files.js';
 import { clip, sentence, shortenNames } from './format.js';
 import { LinkStats } from './link-stats.js';
 import { Session } from './session.js';
+import { SoundView } from './sound.js';
 import { StatusView } from './status.js';
 import { TelemetryView } from './telemetry.js';
 import { toast } from './toasts.js';
@@ -29,6 +30,7 @@ export function openRoom(place) {
   place.token = '';
 
   const cameras = new CamerasView(session);
+  const sound = new SoundView(session);
   const telemetry = new TelemetryView();
   const driving = new DrivingView(session);
   const commands = new CommandsView(session);
@@ -110,7 +112,7 @@ export function openRoom(place) {
   });
 
   void session.run();
-  publish({ session, video, cameras, telemetry, driving, link, fallback });
+  publish({ session, video, cameras, sound, telemetry, driving, link, fallback });
 }
 
 /** @param {import('./types.js').Problem} problem */
@@ -131,15 +133,16 @@ function showEnd({ title, text }) {
  *   `ages` of the last 300 strips in ms, oldest first
  * * `cameras`: `names` of all, `main` and `inset` as they are shown
  * * `fallback`: whether the picture over HTTP is `off`, `trying`, `on`, or there is `none`
+ * * `sound`: whether the machine is heard (`on`), `talking` to it, and the `talker` who is heard there
  * * `telemetry`: the last that was heard, as it came
  * * `drive`: `lease`, `estop`, the directions `held`, and why driving is `blocked`
  * * `link`: `way`, `roundTripMs`, `bitrate`, `lossPercent`, `decodeMs`, `bufferMs`
  *
  * There is no secret in it, and nothing can be done with it.
  *
- * @param {{session: Session, video: VideoView, cameras: CamerasView, telemetry: TelemetryView, driving: DrivingView, link: LinkStats, fallback: Fallback}} views
+ * @param {{session: Session, video: VideoView, cameras: CamerasView, sound: SoundView, telemetry: TelemetryView, driving: DrivingView, link: LinkStats, fallback: Fallback}} views
  */
-function publish({ session, video, cameras, telemetry, driving, link, fallback }) {
+function publish({ session, video, cameras, sound, telemetry, driving, link, fallback }) {
   const stats = () => {
     const { frames, strips, missed, repeats, ages } = video.quality;
     const { phase, access, worker } = session.state;
@@ -161,6 +164,7 @@ function publish({ session, video, cameras, telemetry, driving, link, fallback }
         ages: [...ages],
       },
       cameras: cameras.numbers,
+      sound: sound.numbers,
       telemetry: structuredClone(telemetry.latest),
       drive: driving.numbers,
       link: { ...link.latest },

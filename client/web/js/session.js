@@ -44,6 +44,8 @@ import { Signaling } from './signaling.js';
  * @property {{prefix: string, payload: Record<string, any>}} message every other message on `control`
  * @property {ArrayBuffer} binary
  * @property {{place: number, track: MediaStreamTrack}} track a picture for this place
+ * @property {MediaStreamTrack} sound of the machine
+ * @property {{talker: string | null, you: boolean}} talk who is heard at the machine
  * @property {(string | null)[]} watch which picture is shown in which place
  * @property {{from: string, payload: Record<string, any>}} peerMessage
  */
@@ -159,6 +161,15 @@ export class Session extends Emitter {
    */
   tell(to, payload) {
     this.#signaling.send({ type: 'peer_message', to_peer_id: to, payload });
+  }
+
+  /**
+   * Sends this to the machine's speaker, or nothing any more. It is heard there under TALK.
+   *
+   * @param {MediaStreamTrack | null} microphone
+   */
+  async speak(microphone) {
+    await this.#peer?.speak(microphone);
   }
 
   /** @returns {Promise<RTCStatsReport> | null} */
@@ -305,6 +316,7 @@ export class Session extends Emitter {
     peer.on('text', ({ text }) => this.#said(text));
     peer.on('binary', (message) => this.emit('binary', message));
     peer.on('track', (track) => this.emit('track', track));
+    peer.on('sound', (track) => this.emit('sound', track));
     peer.on('lost', (reason) => {
       if (this.#peer === peer) this.#lost(reason);
     });
@@ -395,6 +407,12 @@ export class Session extends Emitter {
         }
         this.emit('telemetry', payload);
         break;
+      case 'TALK':
+        this.emit('talk', {
+          talker: typeof payload['talker'] === 'string' ? payload['talker'] : null,
+          you: payload['you'] === true,
+        });
+        break;
       case 'WATCH':
         if (Array.isArray(payload['tracks'])) {
           this.emit('watch', payload['tracks'].map((name) => (typeof name === 'string' ? name : null)));
@@ -423,6 +441,7 @@ export class Session extends Emitter {
     this.emit('hello', {
       ...payload,
       video: Array.isArray(payload['video']) ? payload['video'] : [],
+      capabilities: Array.isArray(payload['capabilities']) ? payload['capabilities'] : [],
       commands: Array.isArray(payload['commands']) ? payload['commands'] : [],
     });
   }

@@ -24,6 +24,7 @@
  * @typedef {object} Hello The worker's greeting.
  * @property {string} [agent]
  * @property {Access} [your_access]
+ * @property {string[]} [capabilities]
  * @property {VideoInfo[]} video
  * @property {ActionSpec[]} commands
  * @property {DriveLimits} [drive]

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Backoff } from '../js/backoff.js';
+import { large, remembered, swapped, withSecond } from '../js/cameras.js';
 import { preferH264 } from '../js/codec.js';
 import { Emitter } from '../js/emitter.js';
 import { clip, formatBitrate, formatBytes, formatDate, formatDuration, shortName, shortenNames } from '../js/format.js';
 import { FROZEN_MS, Quality } from '../js/quality.js';
 import { Rate } from '../js/rate.js';
+import { microphoneWords, wishes } from '../js/sound.js';
 import { words } from '../js/status.js';
 import { compass, rows } from '../js/telemetry.js';
 import { closeReason, fileWords, finalClose, finalRefusal } from '../js/words.js';
@@ -74,6 +76,30 @@ test('the picture’s numbers: rate, age, frames missed and repeated, and standi
   assert.equal(quality.missed, 3 + ((12_345 - 27) & 0xffff) - 1);
   assert.equal(quality.isFrozen(last + 166 + FROZEN_MS), false);
   assert.equal(quality.isFrozen(last + 167 + FROZEN_MS), true);
+});
+
+test('two pictures change places, and what was chosen before is taken as far as it is there', () => {
+  const names = ['front', 'rear', 'gripper'];
+  const alone = { main: 'front', inset: null };
+  assert.deepEqual(large(alone, 'rear'), { main: 'rear', inset: null });
+  const both = withSecond(alone, names);
+  assert.deepEqual(both, { main: 'front', inset: 'rear' });
+  assert.deepEqual(large(both, 'rear'), { main: 'rear', inset: 'front' });
+  assert.deepEqual(large(both, 'gripper'), { main: 'gripper', inset: 'rear' });
+  assert.deepEqual(swapped(alone), alone);
+  assert.deepEqual(withSecond(both, names), alone);
+  assert.deepEqual(withSecond(alone, ['front']), alone, 'there is no other');
+  assert.deepEqual(remembered(names, { main: 'rear', inset: 'front' }), { main: 'rear', inset: 'front' });
+  assert.deepEqual(remembered(names, { main: 'gone', inset: 'front' }), alone);
+  assert.deepEqual(remembered([], {}), { main: null, inset: null });
+});
+
+test('sound begins quietly unless it was wanted before, and a missing microphone is explained', () => {
+  assert.deepEqual(wishes(null), { on: false, volume: 100 });
+  assert.deepEqual(wishes({ on: true, volume: 30 }), { on: true, volume: 30 });
+  assert.deepEqual(wishes({ on: 'yes', volume: 300 }), { on: false, volume: 100 });
+  assert.match(microphoneWords('NotAllowedError'), /Allow it beside the address/);
+  assert.match(microphoneWords('anything'), /could not be opened/);
 });
 
 test('an age that no picture can have means that the clocks disagree', () => {

@@ -228,6 +228,32 @@ pub struct Watch {
     pub tracks: Vec<Option<String>>,
 }
 
+/// `LISTEN::` towards the worker: whether its sound is to be sent. Who never says is sent it, if the
+/// offer has a section for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// It is.
+    pub on: bool,
+}
+
+/// `TALK::`, both ways: who speaks through the machine's speaker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Talk {
+    /// Towards the worker: the speaker's sound is for the machine from now on, or not any more.
+    Ask {
+        /// It is.
+        on: bool,
+    },
+    /// From the worker, to everybody, whenever it changes.
+    State {
+        /// Who speaks, if anybody.
+        talker: Option<PeerId>,
+        /// Whether that is the listener.
+        you: bool,
+    },
+}
+
 /// How loud a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -4,7 +4,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    control::{Ack, Bye, Command, Drive, Estop, Hello, LeaseRequest, LeaseState, Notice, Watch},
+    control::{
+        Ack, Bye, Command, Drive, Estop, Hello, LeaseRequest, LeaseState, Listen, Notice, Talk,
+        Watch,
+    },
     files::{
         FileEntries, FileError, FileGet, FileList, TransferAccept, TransferCancel, TransferDone,
         TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
@@ -38,6 +41,10 @@ pub enum Message {
     Notice(Notice),
     /// Which pictures are to be shown, or are.
     Watch(Watch),
+    /// Whether the worker's sound is to be sent.
+    Listen(Listen),
+    /// Who speaks through the machine's speaker, or wants to.
+    Talk(Talk),
     /// I go now.
     Bye(Bye),
     /// What is in this folder?
@@ -108,6 +115,8 @@ const DRIVE: &str = "DRIVE";
 const TELEMETRY: &str = "TELEMETRY";
 const NOTICE: &str = "NOTICE";
 const WATCH: &str = "WATCH";
+const LISTEN: &str = "LISTEN";
+const TALK: &str = "TALK";
 const BYE: &str = "BYE";
 const FILE_LIST: &str = "FILE_LIST";
 const FILE_ENTRIES: &str = "FILE_ENTRIES";
@@ -144,6 +153,8 @@ impl Message {
             Self::Telemetry(p) => framed(TELEMETRY, p),
             Self::Notice(p) => framed(NOTICE, p),
             Self::Watch(p) => framed(WATCH, p),
+            Self::Listen(p) => framed(LISTEN, p),
+            Self::Talk(p) => framed(TALK, p),
             Self::Bye(p) => framed(BYE, p),
             Self::FileList(p) => framed(FILE_LIST, p),
             Self::FileEntries(p) => framed(FILE_ENTRIES, p),
@@ -190,6 +201,8 @@ impl Message {
             TELEMETRY => Self::Telemetry(parsed(TELEMETRY, payload)?),
             NOTICE => Self::Notice(parsed(NOTICE, payload)?),
             WATCH => Self::Watch(parsed(WATCH, payload)?),
+            LISTEN => Self::Listen(parsed(LISTEN, payload)?),
+            TALK => Self::Talk(parsed(TALK, payload)?),
             BYE => Self::Bye(parsed(BYE, payload)?),
             FILE_LIST => Self::FileList(parsed(FILE_LIST, payload)?),
             FILE_ENTRIES => Self::FileEntries(parsed(FILE_ENTRIES, payload)?),

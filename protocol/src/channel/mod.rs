@@ -22,7 +22,7 @@ mod window;
 pub use chunk::{Chunk, ChunkError};
 pub use control::{
     Ack, AckError, ActionSpec, Bye, Command, Drive, DriveLimits, Estop, EstopAction, Hello,
-    LeaseRequest, LeaseState, Notice, Severity, VideoInfo, Watch,
+    LeaseRequest, LeaseState, Listen, Notice, Severity, Talk, VideoInfo, Watch,
 };
 pub use files::{
     Entry, EntryKind, FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo,

@@ -70,7 +70,7 @@ fn answer(file: &EmbeddedFile, headers: &HeaderMap) -> Response {
         out.insert(header::CONTENT_SECURITY_POLICY, policy(headers));
         out.insert(
             header::HeaderName::from_static("permissions-policy"),
-            HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=()"),
+            HeaderValue::from_static("camera=(), geolocation=(), microphone=(self), payment=()"),
         );
     } else {
         // Kept, and asked about each time: a new version of the program is seen at once.

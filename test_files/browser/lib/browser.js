@@ -20,6 +20,7 @@ const args = [
   '--disable-renderer-backgrounding',
 ];
 
-export function launch() {
-  return chromium.launch({ executablePath, headless: true, args });
+/** @param {string[]} [more] flags */
+export function launch(more = []) {
+  return chromium.launch({ executablePath, headless: true, args: [...args, ...more] });
 }

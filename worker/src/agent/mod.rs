@@ -32,11 +32,11 @@ use halyard_client::{
     signaling::{SignalError, SignalEvent},
 };
 use halyard_protocol::{
-    channel::Watch,
+    channel::{Notice, Watch},
     ids::PeerId,
     signal::{ClientMessage, Grant, IceServer, LeftReason, Metadata, PeerInfo, ServerMessage},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use direct::{DirectAnswer, DirectAsk, DirectRefused, WEBRTC_OFF, Watched};
@@ -51,6 +51,7 @@ use crate::{
     existing::requests::{self, Offer},
     report::{Addresses, Report, Reports},
     session::{Dismissed, FromSession, Shared, ToSession},
+    sound::{Direction, Sound, SoundEvent, SpeakerHandle},
 };
 
 /// How often the agent looks for peers that did not come back.
@@ -201,6 +202,8 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         let mut look_around = tokio::time::interval(LOOK_AROUND);
         look_around.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut video = self.shared.tracks.events();
+        let mut heard = self.shared.sound.as_ref().map(Sound::events);
+        let mut spoken = self.shared.speaker.as_ref().map(SpeakerHandle::events);
         let machine = self.shared.machine.clone();
         let machine_ended = machine.ended();
         tokio::pin!(machine_ended);
@@ -242,6 +245,8 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 },
                 (track, event) = video.next() => self.video(&track, &event),
                 Ok(()) = self.presence.changed() => self.describe(),
+                event = sound_event(&mut heard) => self.sound(&event.notice(Direction::Heard)),
+                event = sound_event(&mut spoken) => self.sound(&event.notice(Direction::Spoken)),
                 _ = look_around.tick() => self.look_around(),
             }
         }
@@ -587,6 +592,12 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         }
     }
 
+    fn sound(&self, notice: &Notice) {
+        let (code, message) = (notice.code.clone(), notice.message.clone());
+        self.reports.tell(Report::Sound { code, message });
+        self.shared.machine.tell(notice.clone());
+    }
+
     fn look_around(&mut self) {
         for peer in self.roster.expired(Instant::now()) {
             tracing::info!(%peer, "did not come back to the room");
@@ -687,6 +698,18 @@ async fn joined<T>(
     match task {
         Some(task) => Some(task.await),
         None => std::future::pending().await,
+    }
+}
+
+/// The next thing that happens to sound. Who is late misses some.
+async fn sound_event(events: &mut Option<broadcast::Receiver<SoundEvent>>) -> SoundEvent {
+    loop {
+        let Some(receiver) = events else { return std::future::pending().await };
+        match receiver.recv().await {
+            Ok(event) => return event,
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => *events = None,
+        }
     }
 }
 

@@ -98,6 +98,20 @@ pub const KEYS: &[Key] = &[
     key(
         For::Both,
         Shape::One,
+        "audio",
+        "What is heard of the machine [default: none]",
+        crate::sound::SoundSpec::ACCEPTED,
+    ),
+    key(
+        For::Both,
+        Shape::One,
+        "speaker",
+        "Where an operator's voice is heard [default: none]",
+        crate::sound::SpeakerSpec::ACCEPTED,
+    ),
+    key(
+        For::Both,
+        Shape::One,
         "driver",
         "What is driven [default: sim with --video sim, else none]",
         "sim or none",

@@ -35,6 +35,7 @@ use crate::{
         gst::{Encoder, encoders},
         stills,
     },
+    sound::{SoundSpec, SpeakerSpec},
 };
 
 /// Peers served at a time unless said otherwise: at 720p some two cores of this decade.
@@ -49,6 +50,10 @@ pub struct Settings {
     pub cameras: Vec<CameraSettings>,
     /// The encoder for pictures that GStreamer brings; the best that starts where not said.
     pub encoder: Option<&'static Encoder>,
+    /// What is heard of the machine.
+    pub audio: SoundSpec,
+    /// Where an operator's voice is heard.
+    pub speaker: SpeakerSpec,
     /// What is driven.
     pub driver: DriverSpec,
     /// The folder whose files peers may reach; without it files are refused.
@@ -103,6 +108,8 @@ impl Default for Settings {
             video: SourceSpec::Sim,
             cameras: Vec::new(),
             encoder: None,
+            audio: SoundSpec::None,
+            speaker: SpeakerSpec::None,
             driver: DriverSpec::Sim,
             files: None,
             jobs: Vec::new(),
@@ -194,6 +201,8 @@ impl Settings {
             video,
             cameras,
             encoder,
+            audio: values.one("audio", |text| text.parse().ok())?.unwrap_or_default(),
+            speaker: values.one("speaker", |text| text.parse().ok())?.unwrap_or_default(),
             driver,
             files,
             jobs: values.jobs.clone(),

@@ -43,9 +43,10 @@ pub mod strip;
 pub mod supervisor;
 pub mod text;
 pub mod tracks;
+pub mod vp8;
 
 pub use fanout::{Fanout, FanoutStats, Subscription};
-pub use frame::EncodedFrame;
+pub use frame::{EncodedFrame, VideoCodec};
 pub use keyframes::KeyframeReason;
 pub use sim::SimHandle;
 pub use source::{Source, SourceError, SourceEvent};

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::{
     encoder::{BITRATES, DEFAULT_BITRATE, Encoded, FAST, H264Encoder, SLOW_WARNING},
-    frame::EncodedFrame,
+    frame::{EncodedFrame, VideoCodec},
     keyframes::{KeyframeGate, KeyframeReason},
     picture::{Picture, Size},
     slot::Slot,
@@ -344,7 +344,13 @@ fn encode(shared: &Shared, sink: &dyn Sink, format: Format) {
                     lock(&shared.gate).made(begun);
                 }
                 let rtp_time = (elapsed.as_micros() * 9 / 100) as u32;
-                sink.frame(EncodedFrame { data: Bytes::from(data), is_key, captured, rtp_time });
+                sink.frame(EncodedFrame {
+                    codec: VideoCodec::H264,
+                    data: Bytes::from(data),
+                    is_key,
+                    captured,
+                    rtp_time,
+                });
             }
             // The encoder is gone; a new one is tried with the next picture. People are told once.
             Err(error) if !failing => {

@@ -20,12 +20,22 @@ pub const NO_FILES: &str =
 pub const NO_JOBS: &str = "this worker runs no jobs; its owner allows them with [[job]] in the \
                            worker's configuration file";
 
+/// What can be done with sound.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SoundWords {
+    /// The machine can be heard.
+    pub listen: bool,
+    /// This peer can be heard there.
+    pub talk: bool,
+}
+
 /// The greeting for a peer of these rights.
 pub fn hello(
     own_id: &PeerId,
     access: Access,
     facts: &Facts,
     video: Vec<VideoInfo>,
+    sound: SoundWords,
     files: FilesInfo,
     jobs: bool,
 ) -> Hello {
@@ -44,6 +54,12 @@ pub fn hello(
     }
     if !video.is_empty() {
         capabilities.push("video".to_owned());
+    }
+    if sound.listen {
+        capabilities.push("listen".to_owned());
+    }
+    if sound.talk {
+        capabilities.push("talk".to_owned());
     }
     Hello {
         protocol: PROTOCOL_VERSION,
@@ -67,7 +83,8 @@ mod tests {
         let facts = Facts { driver: "none", limits: None, actions: vec![] };
         let id = PeerId::new("worker").expect("a good name");
         let files = FilesInfo { readable: false, writable: false, hint: Some(NO_FILES.to_owned()) };
-        let hello = hello(&id, Access::Operator, &facts, vec![], files, false);
+        let hello =
+            hello(&id, Access::Operator, &facts, vec![], SoundWords::default(), files, false);
         assert_eq!(hello.capabilities, ["telemetry"]);
         assert!(hello.drive.is_none() && hello.video.is_empty());
     }

@@ -5,10 +5,12 @@
 //! told to the session; nothing the peer says changes it.
 //!
 //! * [`hello`] is what a peer is told first.
-//! * [`video`] sends the pictures. With existing clients [`existing`](crate::existing) speaks.
+//! * [`video`] sends the pictures, `sound` the sound, and takes the peer's voice. With existing clients
+//!   [`existing`](crate::existing) speaks.
 //! * [`speaker`] keeps the words for the peer in order and never lets it hold up its session.
 
 pub mod hello;
+mod sound;
 pub mod speaker;
 mod task;
 pub mod video;
@@ -20,7 +22,7 @@ use std::{
 
 use halyard_client::{
     files::FileRoot,
-    peer::{MAX_PLACES, PeerConfig, PeerThreads, VideoRole},
+    peer::{AudioRole, MAX_PLACES, PeerConfig, PeerThreads, VideoRole},
 };
 use halyard_protocol::{
     channel::Watch,
@@ -36,6 +38,7 @@ use crate::{
     jobs::JobsHandle,
     machine::{Asker, MachineHandle},
     media::Tracks,
+    sound::{Sound, SpeakerHandle},
 };
 
 /// What the broker relayed and the session has not looked at yet: several joins' worth.
@@ -54,6 +57,10 @@ pub struct Shared {
     pub machine: MachineHandle,
     /// The pictures, by name.
     pub tracks: Tracks,
+    /// What is heard of the machine, if anything.
+    pub sound: Option<Sound>,
+    /// Where an operator's voice is heard, if anywhere.
+    pub speaker: Option<SpeakerHandle>,
     /// The folder, if files are shared.
     pub files: Option<FileRoot>,
     /// The jobs, if any may be run.
@@ -208,6 +215,13 @@ pub struct Start {
     pub replaced: CancellationToken,
 }
 
+impl Start {
+    /// Whether the peer's voice may be heard at the machine.
+    fn may_talk(&self) -> bool {
+        self.shared.speaker.is_some() && self.asker.access.may_operate()
+    }
+}
+
 /// A session about to run, and the way to reach it.
 pub struct Session {
     /// Tells it things.
@@ -236,6 +250,7 @@ fn peer_config(start: &Start) -> PeerConfig {
             0 => VideoRole::None,
             _ => VideoRole::Send,
         },
+        audio: AudioRole { sends: start.shared.sound.is_some(), receives: start.may_talk() },
         places: start.shared.tracks.len().clamp(1, MAX_PLACES),
         gather_wait: start.gather_wait.unwrap_or(PeerConfig::default().gather_wait),
         relay_only: start.relay_only,

@@ -12,7 +12,8 @@ use halyard_client::{
 };
 use halyard_protocol::{
     channel::{
-        Ack, Bye, Command, Estop, JobErrorCode, Lane, LeaseState, Message, Notice, Severity, Watch,
+        Ack, Bye, Command, Estop, JobErrorCode, Lane, LeaseState, Listen, Message, Notice,
+        Severity, Talk, Watch,
     },
     ids::PeerId,
 };
@@ -24,16 +25,18 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     CONNECT_WITHIN, Dismissed, Ended, FromSession, MEND_WITHIN, Start, ToSession,
-    hello::{self, NO_FILES, NO_JOBS},
+    hello::{self, NO_FILES, NO_JOBS, SoundWords},
     peer_config,
+    sound::{Hearing, carry_voice},
     speaker::{NotReading, Speaker},
-    video::Places,
+    video::{Places, Unplayable},
 };
 use crate::{
     existing::{Around, Existing, SPEAKER},
     host::HostLoad,
     jobs::refused,
     machine::{News, Standing, Telemetry},
+    sound::{Direction, Sound, SoundEvent, SpeakerHandle},
 };
 
 /// Answers to commands that one peer may wait for.
@@ -41,6 +44,9 @@ const MOST_PENDING: usize = 64;
 
 /// A peer that keeps saying what cannot be understood hears so once in this long.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// What goes on all the time is said so often.
+const COMPLAIN_RARELY: Duration = Duration::from_mins(1);
 
 /// How long a goodbye may take to be handed over.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -114,6 +120,10 @@ struct Live {
     started: mpsc::Receiver<Transfer>,
     bulk: AbortOnDropHandle<()>,
     places: Places,
+    unplayable: mpsc::Receiver<Unplayable>,
+    hearing: Hearing,
+    voice: Option<AbortOnDropHandle<()>>,
+    talker: Option<watch::Receiver<Option<PeerId>>>,
     existing: Option<Box<Existing>>,
     greeted: bool,
     answered: bool,
@@ -143,12 +153,22 @@ impl Live {
         let bulk = carry_bulk(peer.clone(), transfers.clone());
         let bulk = AbortOnDropHandle::new(tokio::spawn(bulk));
         let machine = &start.shared.machine;
+        let (places, unplayable) = Places::new(start.shared.tracks.clone());
         Self {
             speaker: Speaker::new(peer.clone()),
             transfers,
             started,
             bulk,
-            places: Places::new(start.shared.tracks.clone()),
+            places,
+            unplayable,
+            hearing: Hearing::new(start.shared.sound.clone()),
+            voice: start
+                .shared
+                .speaker
+                .as_ref()
+                .filter(|_| start.may_talk())
+                .map(|speaker| carry_voice(&peer, &start.asker.peer, speaker)),
+            talker: start.shared.speaker.as_ref().map(SpeakerHandle::talker),
             existing: None,
             greeted: false,
             answered: false,
@@ -195,7 +215,11 @@ impl Live {
                 },
                 Some(Ok(ack)) = self.pending.join_next() => self.say(Message::Ack(ack)),
                 Some(Ok(answer)) = self.asked.join_next() => self.say(answer),
+                Ok(()) = changed(&mut self.talker) => self.tell_talker(),
                 Ok(()) = self.standing.changed() => self.tell_standing(),
+                Some(unplayable) = self.unplayable.recv() => {
+                    self.complain_rarely("codec_unsupported", unplayable.to_string())
+                }
                 news = self.news.recv() => self.tell_news(news),
                 Some(transfer) = self.started.recv() => {
                     tracing::info!(
@@ -228,6 +252,8 @@ impl Live {
         self.leave_machine();
         self.has_ended = true;
         self.places.end();
+        self.hearing.end();
+        self.voice = None;
         self.bulk.abort();
         // Events that nobody takes would hold up the connection's own goodbye.
         let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
@@ -265,6 +291,9 @@ impl Live {
     fn leave_machine(&self) {
         if !self.start.replaced.is_cancelled() || self.start.dismissed.why().is_some() {
             self.start.shared.machine.left(self.start.asker.clone());
+            if let Some(speaker) = &self.start.shared.speaker {
+                speaker.release(&self.start.asker.peer);
+            }
         }
     }
 
@@ -388,8 +417,42 @@ impl Live {
 
     /// Starts the pictures once the peer has agreed to some and can be reached, and says so.
     fn show_video(&mut self) -> Result<(), End> {
+        self.hearing.update(&self.peer);
         match self.places.show(&self.peer) {
             Some(shown) if self.greeted => self.say(Message::Watch(shown)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The peer wants to speak, or lets go; it hears who speaks then.
+    fn talk(&mut self, on: bool) -> Result<(), End> {
+        let peer = self.start.asker.peer.clone();
+        let Some(speaker) = self.start.shared.speaker.clone() else {
+            let text = "this machine has no speaker; its owner gives it one with --speaker";
+            return self.complain("no_speaker", text.to_owned());
+        };
+        if !self.start.may_talk() {
+            let text = "speaking at the machine needs the operator's link";
+            return self.complain("forbidden", text.to_owned());
+        }
+        if !on {
+            speaker.release(&peer);
+        } else if let Err(taken) = speaker.ask(&peer) {
+            self.complain("talk_taken", taken.to_string())?;
+        }
+        let talker = speaker.talker().borrow().clone();
+        self.say(self.talking(talker))
+    }
+
+    fn talking(&self, talker: Option<PeerId>) -> Message {
+        let you = talker.as_ref() == Some(&self.start.asker.peer);
+        Message::Talk(Talk::State { talker, you })
+    }
+
+    fn tell_talker(&mut self) -> Result<(), End> {
+        let told = self.talker.as_mut().map(|talker| talker.borrow_and_update().clone());
+        match told {
+            Some(talker) if self.greeted => self.say(self.talking(talker)),
             _ => Ok(()),
         }
     }
@@ -418,6 +481,7 @@ impl Live {
             self.start.asker.access,
             shared.machine.facts(),
             shared.tracks.infos(),
+            SoundWords { listen: shared.sound.is_some(), talk: self.start.may_talk() },
             self.transfers.info(),
             shared.jobs.is_some(),
         );
@@ -429,7 +493,12 @@ impl Live {
         self.say(self.lease(&standing))?;
         self.say(estop(&standing))?;
         let troubles = self.start.shared.tracks.troubles();
-        troubles.into_iter().try_for_each(|notice| self.say(Message::Notice(notice)))
+        troubles.into_iter().try_for_each(|notice| self.say(Message::Notice(notice)))?;
+        if let Some(reason) = self.start.shared.sound.as_ref().and_then(Sound::trouble) {
+            let notice = SoundEvent::Lost { reason }.notice(Direction::Heard);
+            self.say(Message::Notice(notice))?;
+        }
+        self.tell_talker()
     }
 
     fn lease(&self, standing: &Standing) -> Message {
@@ -510,6 +579,11 @@ impl Live {
                     return self.say(self.lease(&standing));
                 }
             }
+            Message::Listen(Listen { on }) => {
+                self.hearing.want(on);
+                self.hearing.update(&self.peer);
+            }
+            Message::Talk(Talk::Ask { on }) => return self.talk(on),
             Message::Watch(choice) => return self.watch(&choice),
             Message::Command(command) => return self.command(command).await,
             message @ (Message::JobSubmit(_)
@@ -562,9 +636,23 @@ impl Live {
     }
 
     fn complain(&mut self, code: &'static str, message: String) -> Result<(), End> {
+        self.complain_at_most(COMPLAIN_EVERY, code, message)
+    }
+
+    /// What does not change by itself is said rarely.
+    fn complain_rarely(&mut self, code: &'static str, message: String) -> Result<(), End> {
+        self.complain_at_most(COMPLAIN_RARELY, code, message)
+    }
+
+    fn complain_at_most(
+        &mut self,
+        spacing: Duration,
+        code: &'static str,
+        message: String,
+    ) -> Result<(), End> {
         let now = Instant::now();
         let told = self.complained.get(code);
-        if told.is_some_and(|told| now.duration_since(*told) < COMPLAIN_EVERY) {
+        if told.is_some_and(|told| now.duration_since(*told) < spacing) {
             return Ok(());
         }
         self.complained.insert(code, now);
@@ -610,6 +698,14 @@ fn shortened(text: &str) -> &str {
 async fn overdue(existing: &mut Option<Box<Existing>>) -> Vec<String> {
     match existing {
         Some(existing) => existing.overdue().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Something else is said; never where nothing is.
+async fn changed<T>(told: &mut Option<watch::Receiver<T>>) -> Result<(), watch::error::RecvError> {
+    match told {
+        Some(told) => told.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -10,11 +10,22 @@ use halyard_client::peer::{AccessUnit, MAX_PLACES, NotSent, Peer, VideoTrack};
 use halyard_protocol::channel::Watch;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use crate::media::{EncodedFrame, Fanout, Tracks, UnknownTrack};
+use crate::media::{EncodedFrame, Track, Tracks, UnknownTrack, VideoCodec};
 
 /// A viewer's choice is followed at once, and another one no sooner than this: each costs a key frame
 /// that all who watch the same picture pay for.
 const CHOICE_SPACING: Duration = Duration::from_millis(250);
+
+/// A picture that a viewer does not play.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this end does not play {codec}, which the camera {name:?} sends; use a browser that does, or have \
+     the camera send H.264", codec = .codec.name()
+)]
+pub(super) struct Unplayable {
+    name: String,
+    codec: VideoCodec,
+}
 
 /// What one viewer is shown.
 pub(super) struct Places {
@@ -22,6 +33,8 @@ pub(super) struct Places {
     /// Which picture belongs into each place, as a number in `tracks`.
     wanted: Vec<Option<usize>>,
     shown: Vec<Option<Shown>>,
+    /// To the session: pictures that this viewer does not play.
+    unplayable: mpsc::Sender<Unplayable>,
     /// A choice that waits for its time.
     waiting: Option<Vec<Option<usize>>>,
     chosen: Option<Instant>,
@@ -35,9 +48,12 @@ struct Shown {
 
 impl Places {
     /// The first picture in the first place.
-    pub(super) fn new(tracks: Tracks) -> Self {
+    /// Also gives what tells of pictures that this viewer does not play.
+    pub(super) fn new(tracks: Tracks) -> (Self, mpsc::Receiver<Unplayable>) {
         let wanted = tracks.first().map(|_| Some(0)).into_iter().collect();
-        Self { tracks, wanted, shown: Vec::new(), waiting: None, chosen: None }
+        // One that waits stands for all that follow.
+        let (unplayable, told) = mpsc::channel(1);
+        (Self { tracks, wanted, shown: Vec::new(), unplayable, waiting: None, chosen: None }, told)
     }
 
     /// The viewer wants these. Names of pictures that there are not change nothing; places that it
@@ -84,7 +100,7 @@ impl Places {
             let next = wanted.and_then(|number| self.tracks.iter().nth(number).zip(Some(number)));
             *shown = match next {
                 Some((track, number)) if place.is_ready() => {
-                    let pump = Pump::start(track.fanout(), place.begin());
+                    let pump = Pump::start(track, place.begin(), self.unplayable.clone());
                     Some(Shown { track: number, pump })
                 }
                 _ => None,
@@ -128,8 +144,9 @@ struct Pump {
 
 impl Pump {
     /// Subscribes, and sends from the next key frame on.
-    fn start(fanout: &Fanout, track: VideoTrack) -> Self {
-        let mut subscription = fanout.subscribe();
+    fn start(picture: &Track, track: VideoTrack, unplayable: mpsc::Sender<Unplayable>) -> Self {
+        let mut subscription = picture.fanout().subscribe();
+        let name = picture.name().to_owned();
         // One request that waits stands for any number of them.
         let (keyframes, mut wanted) = mpsc::channel(1);
         let task = tokio::spawn(async move {
@@ -150,6 +167,10 @@ impl Pump {
                             Err(NotSent::NotReady) => away = true,
                             // What follows is of no use without the one that was lost.
                             Err(NotSent::Behind) => subscription.skip_to_keyframe(),
+                            // The next may be of another codec, as the slate is.
+                            Err(NotSent::Unplayable(codec)) => {
+                                let _ = unplayable.try_send(Unplayable { name: name.clone(), codec });
+                            }
                             Err(NotSent::Closed) => return,
                         }
                     },
@@ -178,5 +199,10 @@ impl Drop for Pump {
 
 /// The same bytes, shared by all viewers.
 fn unit(frame: EncodedFrame) -> AccessUnit {
-    AccessUnit { data: frame.data, rtp_time: frame.rtp_time, is_key: frame.is_key }
+    AccessUnit {
+        codec: frame.codec,
+        data: frame.data,
+        rtp_time: frame.rtp_time,
+        is_key: frame.is_key,
+    }
 }

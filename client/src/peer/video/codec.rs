@@ -6,7 +6,7 @@ use rtc::{
     media_stream::MediaStreamTrack,
     peer_connection::configuration::{
         interceptor_registry::{Registry, register_default_interceptors},
-        media_engine::{MIME_TYPE_H264, MediaEngine},
+        media_engine::{MIME_TYPE_H264, MIME_TYPE_VP8, MediaEngine},
     },
     rtp_transceiver::rtp_sender::{
         RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
@@ -18,11 +18,19 @@ use webrtc::{
     rtp_transceiver::{RTCRtpTransceiverDirection, RtpTransceiver},
 };
 
+use super::{
+    super::{PeerConfig, VideoRole, audio},
+    VideoCodec,
+};
+
 /// Asks the viewer to show every picture at once instead of smoothing their arrival.
 const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 
 /// Clock of all video in RTP, in Hz.
 const CLOCK_RATE: u32 = 90_000;
+
+/// The payload type of VP8 in our own offers.
+const VP8_PAYLOAD_TYPE: u8 = 96;
 
 /// Profiles, the most widely decoded first: constrained baseline, baseline, main, high; each with
 /// its payload type in our own offers.
@@ -32,17 +40,37 @@ const PROFILES: [(&str, u8); 4] =
 /// What was agreed with the viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Agreed {
-    pub(super) payload_type: u8,
+    h264: Option<u8>,
+    vp8: Option<u8>,
     /// The id of the playout delay extension, where the viewer knows it.
     pub(super) playout_delay: Option<u8>,
 }
 
-/// H.264 only, and the reports and retransmissions around it.
-pub(in super::super) fn engine() -> rtc::shared::error::Result<(MediaEngine, Registry)> {
+impl Agreed {
+    /// The payload type of this codec, where the viewer plays it.
+    pub(super) fn payload_type(self, codec: VideoCodec) -> Option<u8> {
+        match codec {
+            VideoCodec::H264 => self.h264,
+            VideoCodec::Vp8 => self.vp8,
+        }
+    }
+}
+
+/// H.264, VP8 where pictures are sent, Opus where there is sound, and the reports and retransmissions around them.
+pub(in super::super) fn engine(
+    config: &PeerConfig,
+) -> rtc::shared::error::Result<(MediaEngine, Registry)> {
     let mut engine = MediaEngine::default();
+    if config.audio.is_any() {
+        audio::register(&mut engine)?;
+    }
     for (profile, payload_type) in PROFILES {
         let rtp_codec = h264(profile);
         let codec = RTCRtpCodecParameters { rtp_codec, payload_type };
+        engine.register_codec(codec, RtpCodecKind::Video)?;
+    }
+    if config.video == VideoRole::Send {
+        let codec = RTCRtpCodecParameters { rtp_codec: vp8(), payload_type: VP8_PAYLOAD_TYPE };
         engine.register_codec(codec, RtpCodecKind::Video)?;
     }
     engine.register_header_extension(
@@ -54,11 +82,27 @@ pub(in super::super) fn engine() -> rtc::shared::error::Result<(MediaEngine, Reg
     Ok((engine, registry))
 }
 
+/// How viewers ask for what they missed.
+fn feedback() -> Vec<RTCPFeedback> {
+    [("ccm", "fir"), ("nack", ""), ("nack", "pli")]
+        .map(|(typ, parameter)| RTCPFeedback {
+            typ: typ.to_owned(),
+            parameter: parameter.to_owned(),
+        })
+        .into()
+}
+
+fn vp8() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_VP8.to_owned(),
+        clock_rate: CLOCK_RATE,
+        channels: 0,
+        sdp_fmtp_line: String::new(),
+        rtcp_feedback: feedback(),
+    }
+}
+
 fn h264(profile: &str) -> RTCRtpCodec {
-    let feedback = |typ: &str, parameter: &str| RTCPFeedback {
-        typ: typ.to_owned(),
-        parameter: parameter.to_owned(),
-    };
     RTCRtpCodec {
         mime_type: MIME_TYPE_H264.to_owned(),
         clock_rate: CLOCK_RATE,
@@ -66,7 +110,7 @@ fn h264(profile: &str) -> RTCRtpCodec {
         sdp_fmtp_line: format!(
             "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
         ),
-        rtcp_feedback: vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")],
+        rtcp_feedback: feedback(),
     }
 }
 
@@ -103,7 +147,13 @@ fn choose(parameters: &RTCRtpParameters) -> Option<Agreed> {
         .codecs
         .iter()
         .filter_map(|codec| Some((rank(&codec.rtp_codec)?, codec.payload_type)))
-        .min_by_key(|(rank, _)| *rank)?;
+        .min_by_key(|(rank, _)| *rank);
+    let is_vp8 = |codec: &&RTCRtpCodecParameters| {
+        codec.rtp_codec.mime_type.eq_ignore_ascii_case(MIME_TYPE_VP8)
+    };
+    let vp8 = parameters.codecs.iter().find(is_vp8).map(|codec| codec.payload_type);
+    let h264 = best.map(|(_, payload_type)| payload_type);
+    h264.or(vp8)?;
     let playout_delay = parameters
         .header_extensions
         .iter()
@@ -111,7 +161,7 @@ fn choose(parameters: &RTCRtpParameters) -> Option<Agreed> {
         .and_then(|extension| u8::try_from(extension.id).ok())
         // Larger ids need the two-byte form, which not every viewer takes.
         .filter(|id| (1..=14).contains(id));
-    Some(Agreed { payload_type: best.1, playout_delay })
+    Some(Agreed { h264, vp8, playout_delay })
 }
 
 /// How well a codec suits, the least best; `None` if it does not.
@@ -168,14 +218,16 @@ mod tests {
             ..Default::default()
         };
         let agreed = choose(&parameters);
-        assert_eq!(agreed, Some(Agreed { payload_type: 109, playout_delay: Some(5) }));
+        assert_eq!(agreed, Some(Agreed { h264: Some(109), vp8: Some(96), playout_delay: Some(5) }));
     }
 
     #[test]
-    fn without_h264_nothing_is_sent() {
-        let parameters =
-            RTCRtpParameters { codecs: vec![codec("video/VP8", "", 96)], ..Default::default() };
-        assert_eq!(choose(&parameters), None);
+    fn a_viewer_may_play_one_codec_and_not_the_other() {
+        let knows = |codecs| choose(&RTCRtpParameters { codecs, ..Default::default() });
+        let agreed = knows(vec![codec("video/VP8", "", 96)]).expect("one of ours");
+        assert_eq!(agreed.payload_type(VideoCodec::Vp8), Some(96));
+        assert_eq!(agreed.payload_type(VideoCodec::H264), None);
+        assert_eq!(knows(vec![codec("video/AV1", "", 45)]), None);
     }
 
     #[test]
@@ -190,6 +242,6 @@ mod tests {
             ..Default::default()
         };
         let agreed = choose(&parameters);
-        assert_eq!(agreed, Some(Agreed { payload_type: 100, playout_delay: None }));
+        assert_eq!(agreed, Some(Agreed { h264: Some(100), vp8: None, playout_delay: None }));
     }
 }

@@ -1,4 +1,4 @@
-//! Pictures: H.264 over RTP, sent to one viewer or received from one sender.
+//! Pictures over RTP: H.264 or VP8 sent to one viewer, H.264 received from one sender.
 //!
 //! * [`AccessUnit`] is one picture; [`annexb`] and [`payload`] cut it into packets.
 //! * [`VideoTrack`] numbers the packets for its viewer and never waits.
@@ -20,4 +20,4 @@ mod types;
 pub(super) use frames::FrameQueue;
 pub(super) use receive::receive;
 pub use track::VideoTrack;
-pub use types::{AccessUnit, NotSent, RtpPacket, RtpParseError, VideoFrame};
+pub use types::{AccessUnit, NotSent, RtpPacket, RtpParseError, VideoCodec, VideoFrame};

@@ -42,6 +42,24 @@ pub(super) fn payloads(picture: &Bytes) -> Vec<Bytes> {
     payloads
 }
 
+/// Cuts a frame of VP8 into payloads, each behind the shortest descriptor (RFC 7741, section 4.2): its
+/// one bit says where the frame begins.
+pub(super) fn vp8_payloads(frame: &Bytes) -> Vec<Bytes> {
+    if frame.is_empty() {
+        return Vec::new();
+    }
+    let most = MAX_PAYLOAD_BYTES - 1;
+    // Equal pieces: a last one of a few bytes costs as much as a full one.
+    let step = frame.len().div_ceil(frame.len().div_ceil(most));
+    let mut buffer = BytesMut::with_capacity(frame.len() + frame.len() / step + 1);
+    let pieces = frame.chunks(step).enumerate().map(|(index, piece)| {
+        buffer.put_u8(if index == 0 { 0x10 } else { 0 });
+        buffer.put_slice(piece);
+        buffer.split().freeze()
+    });
+    pieces.collect()
+}
+
 /// One unit goes as it is, several as a STAP-A.
 fn aggregate(units: &mut Vec<Bytes>, buffer: &mut BytesMut, payloads: &mut Vec<Bytes>) {
     match units.as_slice() {
@@ -145,6 +163,21 @@ mod tests {
         assert!(!starts_key_frame(&[]));
         assert!(!starts_key_frame(&[nal::STAP_A]));
         assert!(!starts_key_frame(&[nal::FU_A]));
+    }
+
+    #[test]
+    fn a_frame_of_vp8_begins_once_and_loses_nothing() {
+        for len in [1, MAX_PAYLOAD_BYTES - 1, MAX_PAYLOAD_BYTES, 5_000] {
+            let frame: Bytes = (0..len).map(|at| at as u8).collect::<Vec<_>>().into();
+            let payloads = vp8_payloads(&frame);
+            assert!(payloads.iter().all(|payload| payload.len() <= MAX_PAYLOAD_BYTES));
+            let begins: Vec<_> = payloads.iter().map(|payload| payload[0] == 0x10).collect();
+            assert!(begins[0] && !begins[1..].contains(&true), "{begins:?}");
+            let whole: Vec<u8> =
+                payloads.iter().flat_map(|payload| payload[1..].to_vec()).collect();
+            assert_eq!(whole, frame);
+        }
+        assert!(vp8_payloads(&Bytes::new()).is_empty());
     }
 
     proptest::proptest! {

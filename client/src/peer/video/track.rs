@@ -15,10 +15,10 @@ use tokio::sync::{
 use webrtc::media_stream::track_local::{TrackLocal, static_rtp::TrackLocalStaticRTP};
 
 use super::{
-    AccessUnit, NotSent, RtpPacket,
+    AccessUnit, NotSent, RtpPacket, VideoCodec,
     codec::{self, Agreed},
     forward::Renumber,
-    payload::{MAX_PAYLOAD_BYTES, payloads, starts_key_frame},
+    payload::{MAX_PAYLOAD_BYTES, payloads, starts_key_frame, vp8_payloads},
 };
 use crate::peer::{PeerState, shared::Shared};
 
@@ -132,6 +132,7 @@ impl VideoTrack {
     /// # Errors
     /// It was dropped: see [`NotSent`]. There is nothing to do about it but to go on.
     pub fn write(&self, unit: &AccessUnit) -> Result<(), NotSent> {
+        self.check_codec(unit.codec)?;
         let packets = unit.data.len().div_ceil(MAX_PAYLOAD_BYTES).max(PICTURE_COUNTS);
         self.check_ready()?;
         self.lets_through(unit.is_key, unit.rtp_time)?;
@@ -145,6 +146,7 @@ impl VideoTrack {
     /// It was dropped: see [`NotSent`]. There is nothing to do about it but to go on.
     pub fn forward(&self, packet: &RtpPacket) -> Result<(), NotSent> {
         self.check_ready()?;
+        self.check_codec(VideoCodec::H264)?;
         let is_key = starts_key_frame(&packet.payload);
         self.lets_through(is_key, packet.timestamp)?;
         self.enqueue(1, What::Packet(packet.clone()))
@@ -153,6 +155,13 @@ impl VideoTrack {
     /// Whether the viewer agreed to a picture and the connection is up.
     pub fn is_ready(&self) -> bool {
         self.check_ready().is_ok()
+    }
+
+    fn check_codec(&self, codec: VideoCodec) -> Result<(), NotSent> {
+        match *self.inner.agreed.borrow() {
+            Some(agreed) if agreed.payload_type(codec).is_none() => Err(NotSent::Unplayable(codec)),
+            _ => Ok(()),
+        }
     }
 
     fn check_ready(&self) -> Result<(), NotSent> {
@@ -261,32 +270,37 @@ impl Sending {
     }
 
     async fn send_unit(&mut self, agreed: Agreed, unit: &AccessUnit) {
-        let payloads = payloads(&unit.data);
+        let payloads = match unit.codec {
+            VideoCodec::H264 => payloads(&unit.data),
+            VideoCodec::Vp8 => vp8_payloads(&unit.data),
+        };
         let Some(last) = payloads.len().checked_sub(1) else { return };
         let timestamp = self.numbers.own_time(unit.rtp_time);
         for (index, payload) in payloads.into_iter().enumerate() {
             let sequence = self.numbers.next_sequence();
-            self.write(agreed, sequence, timestamp, index == last, payload).await;
+            self.write((agreed, unit.codec), sequence, timestamp, index == last, payload).await;
         }
     }
 
     async fn send_packet(&mut self, agreed: Agreed, packet: &RtpPacket) {
         let (sequence, timestamp) = self.numbers.forward(packet.sequence, packet.timestamp);
-        self.write(agreed, sequence, timestamp, packet.marker, packet.payload.clone()).await;
+        let codec = (agreed, VideoCodec::H264);
+        self.write(codec, sequence, timestamp, packet.marker, packet.payload.clone()).await;
     }
 
     async fn write(
         &self,
-        agreed: Agreed,
+        (agreed, codec): (Agreed, VideoCodec),
         sequence_number: u16,
         timestamp: u32,
         marker: bool,
         payload: Bytes,
     ) {
+        let Some(payload_type) = agreed.payload_type(codec) else { return };
         let mut header = Header {
             version: 2,
             marker,
-            payload_type: agreed.payload_type,
+            payload_type,
             sequence_number,
             timestamp,
             ssrc: self.ssrc,

@@ -4,10 +4,32 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 
+/// How pictures are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum VideoCodec {
+    /// H.264 in Annex B: start codes between NAL units.
+    #[default]
+    H264,
+    /// VP8: one frame (RFC 6386).
+    Vp8,
+}
+
+impl VideoCodec {
+    /// As it is told to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "H.264",
+            Self::Vp8 => "VP8",
+        }
+    }
+}
+
 /// One encoded picture to send.
 #[derive(Debug, Clone)]
 pub struct AccessUnit {
-    /// H.264 in Annex B (start codes between NAL units), shared by all viewers.
+    /// What is in it.
+    pub codec: VideoCodec,
+    /// One picture, shared by all viewers.
     pub data: Bytes,
     /// 90 kHz, of any origin. Only differences matter.
     pub rtp_time: u32,
@@ -108,6 +130,9 @@ pub enum NotSent {
     /// [`KeyframeRequested`]: super::super::PeerEvent::KeyframeRequested
     #[error("the connection does not keep up, pictures are dropped until the next key frame")]
     Behind,
+    /// The viewer does not play this codec. Another may be sent.
+    #[error("the viewer does not play {name}", name = .0.name())]
+    Unplayable(VideoCodec),
     /// The connection is gone, or the track was [begun](super::VideoTrack::begin) anew for another
     /// picture.
     #[error("the connection is closed, or shows another picture")]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use crate::media::VideoCodec;
+
 use super::{gop::MAX_BYTES, queue::ROOM, queue::Taken, *};
 
 /// A source whose pictures the test makes.
@@ -40,7 +42,13 @@ impl Seen {
 
 fn picture(number: u32, is_key: bool, size: usize) -> EncodedFrame {
     let data = Bytes::from(vec![0; size]);
-    EncodedFrame { data, is_key, captured: Instant::now(), rtp_time: number }
+    EncodedFrame {
+        codec: VideoCodec::H264,
+        data,
+        is_key,
+        captured: Instant::now(),
+        rtp_time: number,
+    }
 }
 
 impl Source for Puppet {

@@ -44,6 +44,8 @@ pub enum Form {
     Raw,
     /// H.264: passed on as it is.
     H264,
+    /// VP8: passed on as it is.
+    Vp8,
     /// JPEG pictures: each is decoded, and encoded here.
     Jpeg,
     /// Anything else: decoded and encoded here.
@@ -56,6 +58,7 @@ impl Form {
         match media {
             "video/x-raw" => Self::Raw,
             "video/x-h264" => Self::H264,
+            "video/x-vp8" => Self::Vp8,
             "image/jpeg" => Self::Jpeg,
             _ => Self::Other,
         }
@@ -63,7 +66,7 @@ impl Form {
 
     /// Whether it is encoded here, so that rate and key frames are ours.
     pub fn is_encoded_here(self) -> bool {
-        self != Self::H264
+        !matches!(self, Self::H264 | Self::Vp8)
     }
 }
 
@@ -83,6 +86,7 @@ pub fn rest(form: Form, encoder: &Encoder) -> String {
         Form::Jpeg => format!("{PACE} ! {GATE} ! {NEWEST} ! jpegdec ! {encoded}"),
         Form::Other => format!("decodebin name=first ! {PACE} ! {GATE} ! {NEWEST} ! {encoded}"),
         Form::H264 => format!("{PACE} ! {PARSED}"),
+        Form::Vp8 => format!("{PACE} ! capsfilter name=last caps=video/x-vp8"),
     }
 }
 
@@ -148,7 +152,9 @@ mod tests {
     #[test]
     fn h264_is_passed_on_and_everything_else_is_encoded_behind_a_gate_and_a_queue_that_leaks() {
         let x264 = named("x264enc").expect("known");
-        assert!(!rest(Form::H264, x264).contains("x264enc"));
+        for form in [Form::H264, Form::Vp8] {
+            assert!(!rest(form, x264).contains("x264enc") && !form.is_encoded_here());
+        }
         for form in [Form::Raw, Form::Jpeg, Form::Other] {
             for encoder in ENCODERS {
                 let words = rest(form, encoder);
@@ -157,6 +163,6 @@ mod tests {
                 assert_eq!(words.contains("name=encoder"), encoder.name != OWN);
             }
         }
-        assert_eq!(Form::of("video/x-vp8"), Form::Other);
+        assert_eq!(Form::of("video/x-vp9"), Form::Other);
     }
 }

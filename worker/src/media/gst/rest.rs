@@ -64,7 +64,7 @@ fn grow(
     }
     let is_own = form.is_encoded_here() && encoder.name == OWN;
     let own = is_own.then(Own::new);
-    let outlet = Outlet::new(shared.clone(), sink.clone(), own, !form.is_encoded_here());
+    let outlet = Outlet::new(shared.clone(), sink.clone(), own, form);
     let outlet = Mutex::new(outlet);
     let callbacks = AppSinkCallbacks::builder()
         .new_sample(move |from| outlet.lock().unwrap_or_else(PoisonError::into_inner).take(from))

@@ -6,7 +6,7 @@ use openh264::{decoder::Decoder, formats::YUVSource};
 
 use super::*;
 use crate::media::{
-    EncodedFrame, Fanout, Subscription,
+    EncodedFrame, Fanout, Subscription, VideoCodec,
     gst::{encoders, open},
 };
 
@@ -78,10 +78,32 @@ async fn nobody_watching_means_nothing_is_encoded_and_the_next_viewer_begins_wit
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn h264_is_passed_on_and_vp8_and_jpeg_are_encoded_again() {
+async fn vp8_is_passed_on_with_its_key_frames_and_size() {
+    let vp8 = format!("{SMALL} ! vp8enc deadline=1 keyframe-max-dist=15");
+    let fanout = played(&vp8, Some("x264enc"));
+    let mut viewer = fanout.subscribe();
+    let mut keys = 0;
+    let mut times = Vec::new();
+    for number in 0..40 {
+        let frame = next(&mut viewer).await;
+        assert_eq!(frame.codec, VideoCodec::Vp8);
+        assert!(frame.is_key || number > 0, "the first picture is a key frame");
+        keys += u32::from(frame.is_key);
+        times.push(frame.rtp_time);
+    }
+    assert!(keys >= 2, "{keys} key frames in 40 pictures");
+    assert!(times.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) < 90_000), "{times:?}");
+    let info = fanout.info();
+    assert_eq!((info.codec.as_str(), info.width, info.height), ("vp8", 320, 180));
+    assert_eq!(fanout.stats().source.encoded, 0, "nothing is encoded here");
+    fanout.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h264_is_passed_on_and_vp9_and_jpeg_are_encoded_again() {
     for (encoded, passed_on) in [
         ("x264enc tune=zerolatency key-int-max=15", true),
-        ("vp8enc deadline=1", false),
+        ("vp9enc deadline=1 cpu-used=8", false),
         ("jpegenc", false),
     ] {
         let fanout = played(&format!("{SMALL} ! {encoded}"), Some("x264enc"));

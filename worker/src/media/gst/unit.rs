@@ -10,11 +10,12 @@ use gstreamer::{self as gst, prelude::*};
 use gstreamer_app::AppSink;
 use halyard_protocol::channel::VideoInfo;
 
-use super::{own::Own, run::Shared};
+use super::{description::Form, own::Own, run::Shared};
 use crate::media::{
-    frame::EncodedFrame,
+    frame::{EncodedFrame, VideoCodec},
     h264::{NalKind, geometry, looks_ahead, nals},
     source::{Sink, SourceEvent},
+    vp8,
 };
 
 /// A picture that claims to have been on its way for longer than this has a clock of its own.
@@ -26,8 +27,10 @@ pub(super) struct Outlet {
     sink: Arc<dyn Sink>,
     /// The encoder in this program, where pictures come raw.
     own: Option<Own>,
+    codec: VideoCodec,
     /// Encoded elsewhere: what is unusual has to be told.
     is_foreign: bool,
+    /// What was read last: a parameter set, or the beginning of a key frame of VP8.
     sps: Vec<u8>,
     told_ahead: bool,
 }
@@ -37,9 +40,11 @@ impl Outlet {
         shared: Arc<Shared>,
         sink: Arc<dyn Sink>,
         own: Option<Own>,
-        is_foreign: bool,
+        form: Form,
     ) -> Self {
-        Self { shared, sink, own, is_foreign, sps: Vec::new(), told_ahead: false }
+        let codec = if form == Form::Vp8 { VideoCodec::Vp8 } else { VideoCodec::H264 };
+        let is_foreign = !form.is_encoded_here();
+        Self { shared, sink, own, codec, is_foreign, sps: Vec::new(), told_ahead: false }
     }
 
     /// One more sample.
@@ -83,19 +88,26 @@ impl Outlet {
                 self.shared.ask_encoder(now);
             }
             let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
-            (Bytes::copy_from_slice(&map), nals(&map).any(|nal| NalKind::of(nal) == NalKind::Idr))
+            let is_key = match self.codec {
+                VideoCodec::H264 => nals(&map).any(|nal| NalKind::of(nal) == NalKind::Idr),
+                VideoCodec::Vp8 => vp8::is_key(&map),
+            };
+            (Bytes::copy_from_slice(&map), is_key)
         };
         self.look(&data, is_key, &sample);
         if is_key {
             self.shared.keyframe_made(now);
         }
         self.shared.encoded(self.is_foreign);
-        self.sink.frame(EncodedFrame { data, is_key, captured, rtp_time });
+        self.sink.frame(EncodedFrame { codec: self.codec, data, is_key, captured, rtp_time });
         Ok(gst::FlowSuccess::Ok)
     }
 
     /// Tells what became known of the picture.
     fn look(&mut self, data: &[u8], is_key: bool, sample: &gst::Sample) {
+        if self.codec == VideoCodec::Vp8 {
+            return self.look_at_vp8(data, sample);
+        }
         if is_key {
             let Some(sps) = nals(data).find(|nal| NalKind::of(nal) == NalKind::Sps) else { return };
             if self.sps == sps {
@@ -103,14 +115,11 @@ impl Outlet {
             }
             sps.clone_into(&mut self.sps);
             let Some(read) = geometry(sps) else { return };
-            let told = sample.caps().and_then(|caps| caps.structure(0)).and_then(|structure| {
-                let rate = structure.get::<gst::Fraction>("framerate").ok()?;
-                (rate.numer() > 0).then(|| rate.numer() as f32 / rate.denom().max(1) as f32)
-            });
             let info = VideoInfo {
+                codec: "h264".to_owned(),
                 width: read.width,
                 height: read.height,
-                fps: told.or(read.fps).unwrap_or(0.0),
+                fps: rate(sample).or(read.fps).unwrap_or(0.0),
                 ..self.shared.info()
             };
             self.shared.set_info(info.clone());
@@ -130,4 +139,28 @@ impl Outlet {
             self.sink.event(SourceEvent::Unfit { reason: reason.to_owned() });
         }
     }
+
+    fn look_at_vp8(&mut self, data: &[u8], sample: &gst::Sample) {
+        let Some(size) = vp8::size(data) else { return };
+        let begins = &data[..vp8::HEADER];
+        if self.sps.get(vp8::SIZE) == begins.get(vp8::SIZE) {
+            return;
+        }
+        begins.clone_into(&mut self.sps);
+        let info = VideoInfo {
+            codec: "vp8".to_owned(),
+            width: size.0,
+            height: size.1,
+            fps: rate(sample).unwrap_or(0.0),
+            ..self.shared.info()
+        };
+        self.shared.set_info(info.clone());
+        self.sink.event(SourceEvent::Info(info));
+    }
+}
+
+/// Pictures a second, where the pipeline knows.
+fn rate(sample: &gst::Sample) -> Option<f32> {
+    let rate = sample.caps()?.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
+    (rate.numer() > 0).then(|| rate.numer() as f32 / rate.denom().max(1) as f32)
 }

@@ -16,7 +16,7 @@ use super::{
     reorder::{Ordered, Reorder},
 };
 use crate::media::{
-    frame::EncodedFrame,
+    frame::{EncodedFrame, VideoCodec},
     h264::{Geometry, NalKind, ParameterSets, annex_b, geometry, looks_ahead},
 };
 
@@ -175,7 +175,8 @@ impl Stream {
             annex_b(&unit.nals)
         };
         self.seen.frames += 1;
-        out.push(Output::Frame(EncodedFrame { data, is_key, captured: now, rtp_time }));
+        let codec = VideoCodec::H264;
+        out.push(Output::Frame(EncodedFrame { codec, data, is_key, captured: now, rtp_time }));
     }
 
     /// The sender's timestamp, moved so that time never jumps when a sender is replaced.

@@ -22,7 +22,7 @@ use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::pace::Pace;
-use super::{EncodedFrame, Fanout, Subscription};
+use super::{EncodedFrame, Fanout, Subscription, VideoCodec};
 
 /// Without a single picture decoded for this long, although some came, people are told.
 const TELL_AFTER: Duration = Duration::from_secs(3);
@@ -262,7 +262,7 @@ impl Worker {
         while let Some(mut frame) = self.next(&mut subscription).await {
             let mut skipped = 0;
             let seen = loop {
-                let seen = eye.see(&frame.data);
+                let seen = eye.see(&frame);
                 // Of those that wait behind it only the last is of use: a computer that is too slow
                 // shows fewer pictures, not older ones.
                 match subscription.next().now_or_never() {
@@ -334,12 +334,15 @@ impl Eye {
     }
 
     /// Nothing where more is needed for a picture.
-    fn see(&mut self, unit: &[u8]) -> Result<Option<DecodedYUV<'_>>, String> {
+    fn see(&mut self, frame: &EncodedFrame) -> Result<Option<DecodedYUV<'_>>, String> {
+        if frame.codec != VideoCodec::H264 {
+            return Err(format!("{} is not decoded here", frame.codec.name()));
+        }
         if self.0.is_none() {
             self.0 = Some(Decoder::new().map_err(|error| error.to_string())?);
         }
         let Some(decoder) = &mut self.0 else { return Ok(None) };
-        decoder.decode(unit).map_err(|error| error.to_string())
+        decoder.decode(&frame.data).map_err(|error| error.to_string())
     }
 }
 

@@ -107,7 +107,13 @@ impl Source for Garbage {
                 tick.tick().await;
                 let data = Bytes::from_static(&[0, 0, 0, 1, 0x65, 0xde, 0xad, 0xbe, 0xef]);
                 let captured = Instant::now();
-                often.frame(EncodedFrame { data, is_key: true, captured, rtp_time: 0 });
+                often.frame(EncodedFrame {
+                    codec: VideoCodec::H264,
+                    data,
+                    is_key: true,
+                    captured,
+                    rtp_time: 0,
+                });
             }
         });
         self.0 = Some(sink);
