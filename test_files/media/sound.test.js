@@ -55,6 +55,7 @@ test('the machine is heard once the page is asked to, beside the picture', async
   const page = await OperatorPage.open(browser, worker.viewer, 'sound', t);
   await page.waitForVideo();
   assert.equal(await frequency(page), 0, 'a page is quiet until somebody touches it');
+  assert.ok((await page.stats()).video.strips > 0, 'the test card has a latency strip, and the page reads it');
   await page.element('sound-toggle').click();
   await waitForTone(page, 440);
   assert.ok((await page.countFrames(2000)) >= 20, 'the picture does not wait for the sound');

@@ -51,6 +51,11 @@ export function openRoom(place) {
     driving.picture(isLost ? 'lost' : sight.isFrozen ? 'frozen' : 'live');
   };
 
+  const mainChanged = () => {
+    video.switched(pictures.some(({ name, strip }) => name === cameras.main && strip === true));
+    drivingSees();
+  };
+
   session.on('state', (state) => {
     status.show(state);
     fallback.follow(state);
@@ -59,13 +64,11 @@ export function openRoom(place) {
   session.on('hello', (hello) => {
     sight.lost.clear(); // a worker without a picture says so right after its hello
     pictures = hello.video;
+    mainChanged();
     status.offersPicture(hello.video.length > 0);
     if (hello.video.length === 0) fallback.stop();
   });
-  cameras.on('main', (name) => {
-    video.switched(pictures.some((picture) => picture.name === name && picture.strip === true));
-    drivingSees();
-  });
+  cameras.on('main', mainChanged);
   session.on('gone', () => {
     video.gone();
     telemetry.gone();
