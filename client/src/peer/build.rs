@@ -23,7 +23,7 @@ use super::{
     handler::Handler,
     net::{LocalAddresses, PeerRuntime, receive_window},
     shared::Shared,
-    video::{codec, feedback},
+    video::{codec, departures::Departures, feedback, responder::Responder},
 };
 
 /// How often a pair of addresses is tried. The default of 200 ms makes opening slow.
@@ -47,8 +47,10 @@ pub(super) async fn connection(
     config: &PeerConfig,
 ) -> Result<Arc<dyn PeerConnection>> {
     let (engine, registry) = codec::engine(config)?;
-    let registry =
-        registry.with(Slot::from(feedback::SLOT), feedback::KeyframeRequests::new(shared));
+    let registry = registry
+        .with(Slot::CongestionControl, Departures::new(shared))
+        .with(Slot::NackResponder, Responder::new(shared))
+        .with(Slot::from(feedback::SLOT), feedback::KeyframeRequests::new(shared));
     let runtime = PeerRuntime {
         thread: shared.thread.clone(),
         heard: Arc::clone(&shared.heard),

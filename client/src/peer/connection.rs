@@ -1,6 +1,11 @@
 //! The handle: what can be done with a peer.
 
-use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    num::NonZeroUsize,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use halyard_protocol::{
@@ -8,13 +13,14 @@ use halyard_protocol::{
     signal::{Candidate, IceServer},
 };
 use tokio::{
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot, watch},
     time::timeout,
 };
 use webrtc::peer_connection::PeerConnection;
 
 use super::{
-    AudioTrack, PeerConfig, PeerError, PeerEvent, PeerState, PeerStats, PeerThreads, build,
+    AudioTrack, Estimate, PeerConfig, PeerError, PeerEvent, PeerState, PeerStats, PeerThreads,
+    build,
     negotiation::Negotiation,
     outlet::Frame,
     shared::Shared,
@@ -339,6 +345,16 @@ impl Peer {
     /// How the connection is right now.
     pub fn state(&self) -> PeerState {
         *self.inner.shared.state.borrow()
+    }
+
+    /// How much of what is sent the path carries, as it changes. Before the first picture it is a guess.
+    pub fn estimate(&self) -> watch::Receiver<Estimate> {
+        self.inner.shared.estimate.subscribe()
+    }
+
+    /// Packets of pictures that were sent again because the other end missed them.
+    pub fn packets_repaired(&self) -> u64 {
+        self.inner.shared.repaired.load(Ordering::Relaxed)
     }
 
     /// How the connection is doing.

@@ -10,8 +10,8 @@
 //! * [`PeerEvent`] is everything that comes in, except file bytes and pictures, which have queues
 //!   of their own so that they never stand in the way of a command.
 //! * [`AudioTrack`] sends sound, [`next_sound`](Peer::next_sound) receives it.
-//! * [`VideoTrack`] sends one picture to one viewer and never waits. A viewer may have several places
-//!   for pictures; each has a track of its own.
+//! * [`VideoTrack`] sends one picture to one viewer and never waits; [`Peer::estimate`] says how much the
+//!   path carries. A viewer may have several places for pictures; each has a track of its own.
 //!
 //! # Who waits for whom
 //!
@@ -41,6 +41,7 @@ mod build;
 mod bulk;
 mod channel;
 mod config;
+mod congestion;
 mod connection;
 mod error;
 mod event;
@@ -59,6 +60,7 @@ mod window;
 
 pub use audio::{AudioTrack, SoundPacket};
 pub use config::{AudioRole, DEFAULT_GATHER_WAIT, MAX_PLACES, PeerConfig, VideoRole};
+pub use congestion::Estimate;
 pub use connection::Peer;
 pub use error::PeerError;
 pub use event::{PeerEvent, PeerState};

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -20,6 +20,7 @@ use webrtc::peer_connection::PeerConnection;
 use super::{
     MAX_PLACES, PeerEvent, PeerState, audio,
     bulk::BulkInbox,
+    congestion::{Estimate, Pacer},
     net::Heard,
     newest::Newest,
     outlet::{ChannelSlot, LossyOutlet, Outlet},
@@ -72,6 +73,12 @@ pub(super) struct Shared {
     pub(super) ufrag: Mutex<Option<String>>,
     /// What is known of each picture that is sent.
     pub(super) places: [PlaceState; MAX_PLACES],
+    /// What the path carries, as far as the viewer tells.
+    pub(super) estimate: watch::Sender<Estimate>,
+    /// When the next packet of media may leave.
+    pub(super) pacer: Mutex<Pacer>,
+    /// Packets of media that were sent again.
+    pub(super) repaired: AtomicU64,
     events: Mutex<Option<mpsc::Sender<PeerEvent>>>,
     notices: mpsc::Sender<PeerEvent>,
     connection: OnceLock<Weak<dyn PeerConnection>>,
@@ -114,6 +121,9 @@ impl Shared {
             gathered: watch::channel(false).0,
             ufrag: Mutex::new(None),
             places: Default::default(),
+            estimate: watch::channel(Estimate::default()).0,
+            pacer: Mutex::default(),
+            repaired: AtomicU64::new(0),
             events: Mutex::new(Some(events)),
             notices,
             connection: OnceLock::new(),

@@ -1,12 +1,15 @@
 //! How a connection is doing.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use webrtc::peer_connection::{
     PeerConnection, RTCIceCandidate, RTCIceCandidateType, RTCStatsReportEntry, StatsSelector,
 };
 
-use super::shared::Shared;
+use super::{congestion::Estimate, shared::Shared};
 
 /// A snapshot. What the connection does not know (yet) is `None` or 0.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,6 +26,10 @@ pub struct PeerStats {
     pub packets_lost: u64,
     /// Video: lost packets of those expected in the latest report, 0 to 1.
     pub fraction_lost: Option<f64>,
+    /// Video: packets that were sent again because the receiving end missed them.
+    pub packets_repaired: u64,
+    /// Video: how much the path carries.
+    pub estimate: Estimate,
     /// Bulk: bytes queued or unacknowledged.
     pub bulk_buffered: usize,
     /// How long ago the last packet came in.
@@ -48,6 +55,8 @@ pub(super) async fn take(shared: &Shared, connection: &dyn PeerConnection) -> Pe
     let mut stats = PeerStats {
         bulk_buffered: shared.bulk.buffered().await,
         silent_for: shared.silent_for(),
+        packets_repaired: shared.repaired.load(Ordering::Relaxed),
+        estimate: *shared.estimate.borrow(),
         ..PeerStats::default()
     };
     let selected = report.iter().find_map(|entry| match entry {

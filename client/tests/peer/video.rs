@@ -181,3 +181,28 @@ async fn without_video_there_is_no_track() {
     let (offerer, answerer) = pair().await;
     assert!(offerer.peer.video().is_none() && answerer.peer.video().is_none());
 }
+
+#[tokio::test]
+async fn what_a_viewer_reports_becomes_an_estimate() {
+    let (viewer, worker) = watching().await;
+    let track = worker.peer.video().unwrap();
+    let mut estimate = worker.peer.estimate();
+    assert!(!estimate.borrow().is_measured);
+    let sending = async {
+        for n in 0.. {
+            let _ = track.write(&picture(n, n == 0, 6_000));
+            next(&viewer).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let measured =
+        estimate.wait_for(|now| now.is_measured && now.delivered.is_some() && now.queue.is_some());
+    let measured = async { *measured.await.expect("the connection is open") };
+    let now = tokio::select! {
+        () = sending => unreachable!("it goes on"),
+        now = soon("a report of what arrived", measured) => now,
+    };
+    assert!(now.delivered.unwrap() > 100_000, "{now:?}");
+    assert!(now.round_trip.is_some(), "{now:?}");
+    assert_eq!(worker.peer.packets_repaired(), 0);
+}

@@ -6,11 +6,12 @@ use rtc::{
     media_stream::MediaStreamTrack,
     peer_connection::configuration::{
         interceptor_registry::{Registry, register_default_interceptors},
-        media_engine::{MIME_TYPE_H264, MIME_TYPE_VP8, MediaEngine},
+        media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine},
     },
     rtp_transceiver::rtp_sender::{
         RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
-        RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RTCRtpParameters, RtpCodecKind,
+        RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RTCRtpParameters,
+        RTCRtpRtxParameters, RtpCodecKind,
     },
 };
 use webrtc::{
@@ -21,6 +22,7 @@ use webrtc::{
 use super::{
     super::{PeerConfig, VideoRole, audio},
     VideoCodec,
+    departures::{ABS_SEND_TIME, TRANSPORT_CC},
 };
 
 /// Asks the viewer to show every picture at once instead of smoothing their arrival.
@@ -33,7 +35,7 @@ const CLOCK_RATE: u32 = 90_000;
 const VP8_PAYLOAD_TYPE: u8 = 96;
 
 /// Profiles, the most widely decoded first: constrained baseline, baseline, main, high; each with
-/// its payload type in our own offers.
+/// its payload type in our own offers. The number after it is that of its repairs.
 const PROFILES: [(&str, u8); 4] =
     [("42e01f", 102), ("42001f", 104), ("4d001f", 106), ("64001f", 108)];
 
@@ -68,23 +70,25 @@ pub(in super::super) fn engine(
         let rtp_codec = h264(profile);
         let codec = RTCRtpCodecParameters { rtp_codec, payload_type };
         engine.register_codec(codec, RtpCodecKind::Video)?;
+        let codec =
+            RTCRtpCodecParameters { rtp_codec: rtx(payload_type), payload_type: payload_type + 1 };
+        engine.register_codec(codec, RtpCodecKind::Video)?;
+    }
+    for uri in [PLAYOUT_DELAY, TRANSPORT_CC, ABS_SEND_TIME] {
+        let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
+        engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
     }
     if config.video == VideoRole::Send {
         let codec = RTCRtpCodecParameters { rtp_codec: vp8(), payload_type: VP8_PAYLOAD_TYPE };
         engine.register_codec(codec, RtpCodecKind::Video)?;
     }
-    engine.register_header_extension(
-        RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY.to_owned() },
-        RtpCodecKind::Video,
-        None,
-    )?;
     let registry = register_default_interceptors(Registry::new(), &mut engine)?;
     Ok((engine, registry))
 }
 
-/// How viewers ask for what they missed.
+/// How viewers ask for what they missed and tell what arrived.
 fn feedback() -> Vec<RTCPFeedback> {
-    [("ccm", "fir"), ("nack", ""), ("nack", "pli")]
+    [("ccm", "fir"), ("nack", ""), ("nack", "pli"), ("goog-remb", ""), ("transport-cc", "")]
         .map(|(typ, parameter)| RTCPFeedback {
             typ: typ.to_owned(),
             parameter: parameter.to_owned(),
@@ -114,11 +118,26 @@ fn h264(profile: &str) -> RTCRtpCodec {
     }
 }
 
-/// A track with a source number of its own. Each place is a media stream of its own, so that a viewer
-/// plays none of them in step with another.
+/// Repairs of packets of this payload type (RFC 4588).
+fn rtx(payload_type: u8) -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_RTX.to_owned(),
+        clock_rate: CLOCK_RATE,
+        channels: 0,
+        sdp_fmtp_line: format!("apt={payload_type}"),
+        rtcp_feedback: Vec::new(),
+    }
+}
+
+/// A track with a source number of its own, and one for its repairs. Each place is a media stream of its
+/// own, so that a viewer plays none of them in step with another.
 pub(super) fn track(ssrc: u32, place: usize) -> Arc<TrackLocalStaticRTP> {
     let encoding = RTCRtpEncodingParameters {
-        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
+        rtp_coding_parameters: RTCRtpCodingParameters {
+            ssrc: Some(ssrc),
+            rtx: Some(RTCRtpRtxParameters { ssrc: ssrc.wrapping_add(1) }),
+            ..Default::default()
+        },
         codec: h264(PROFILES[0].0),
         ..Default::default()
     };

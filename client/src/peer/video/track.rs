@@ -1,7 +1,10 @@
 //! Sending one viewer's picture.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -20,14 +23,17 @@ use super::{
     forward::Renumber,
     payload::{MAX_PAYLOAD_BYTES, payloads, starts_key_frame, vp8_payloads},
 };
-use crate::peer::{PeerState, shared::Shared};
+use crate::peer::{PeerState, congestion::Pacer, shared::Shared};
 
 /// Pictures or ready packets that wait for the peer's thread. As pictures it is far more than may
 /// wait, so pictures count as many packets.
 const QUEUE: usize = 512;
 
-/// What a picture counts at least: eight of them fill the queue, a quarter of a second.
-const PICTURE_COUNTS: usize = QUEUE / 8;
+/// What a picture counts at least: sixteen of them fill the queue, half a second. A little more than
+/// the [`Pacer`] ever holds, so that pacing alone drops nothing.
+///
+/// [`Pacer`]: crate::peer::congestion::Pacer
+const PICTURE_COUNTS: usize = QUEUE / 16;
 
 /// A picture on its way to one viewer. Clones are the same track. Nothing here ever waits.
 #[derive(Clone)]
@@ -41,6 +47,8 @@ struct Inner {
     queue: mpsc::Sender<Item>,
     /// One permit per packet that may wait.
     room: Arc<Semaphore>,
+    /// Bytes that wait for the peer's thread or the pacer.
+    waiting: Arc<AtomicUsize>,
     agreed: watch::Sender<Option<Agreed>>,
     shared: Weak<Shared>,
     gate: Mutex<Gate>,
@@ -70,6 +78,15 @@ enum What {
     Packet(RtpPacket),
 }
 
+impl What {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Unit(unit) => unit.data.len(),
+            Self::Packet(packet) => packet.payload.len(),
+        }
+    }
+}
+
 impl VideoTrack {
     /// The track and what the library has to be given of it. A task on the peer's thread sends.
     pub(in super::super) fn start(
@@ -83,6 +100,7 @@ impl VideoTrack {
         let inner = Arc::new(Inner {
             queue,
             room: Arc::new(Semaphore::new(QUEUE)),
+            waiting: Arc::default(),
             agreed: watch::channel(None).0,
             shared: Arc::downgrade(shared),
             gate: Mutex::default(),
@@ -90,6 +108,8 @@ impl VideoTrack {
         });
         let sending = Sending {
             track: Arc::clone(&track),
+            shared: Arc::clone(shared),
+            waiting: Arc::clone(&inner.waiting),
             agreed: inner.agreed.subscribe(),
             ssrc,
             numbers: Renumber::new(rand::random(), rand::random()),
@@ -152,6 +172,11 @@ impl VideoTrack {
         self.enqueue(1, What::Packet(packet.clone()))
     }
 
+    /// Bytes that have not left yet.
+    pub fn waiting(&self) -> usize {
+        self.inner.waiting.load(Ordering::Relaxed)
+    }
+
     /// Whether the viewer agreed to a picture and the connection is up.
     pub fn is_ready(&self) -> bool {
         self.check_ready().is_ok()
@@ -194,10 +219,15 @@ impl VideoTrack {
         }
         let sent = match room {
             Ok(room) => {
+                let bytes = what.bytes();
+                self.inner.waiting.fetch_add(bytes, Ordering::Relaxed);
                 let item = Item { what, begins: gate.begins, _room: room };
-                self.inner.queue.try_send(item).map_err(|error| match error {
-                    TrySendError::Full(_) => NotSent::Behind,
-                    TrySendError::Closed(_) => NotSent::Closed,
+                self.inner.queue.try_send(item).map_err(|error| {
+                    self.inner.waiting.fetch_sub(bytes, Ordering::Relaxed);
+                    match error {
+                        TrySendError::Full(_) => NotSent::Behind,
+                        TrySendError::Closed(_) => NotSent::Closed,
+                    }
                 })
             }
             Err(_) => Err(NotSent::Behind),
@@ -246,6 +276,8 @@ impl Gate {
 /// The task that numbers and sends.
 struct Sending {
     track: Arc<TrackLocalStaticRTP>,
+    shared: Arc<Shared>,
+    waiting: Arc<AtomicUsize>,
     agreed: watch::Receiver<Option<Agreed>>,
     ssrc: u32,
     numbers: Renumber,
@@ -256,16 +288,42 @@ struct Sending {
 impl Sending {
     async fn run(mut self, mut items: mpsc::Receiver<Item>) {
         while let Some(item) = items.recv().await {
-            let Some(agreed) = *self.agreed.borrow() else { continue };
+            let agreed = *self.agreed.borrow();
+            if let Some(agreed) = agreed {
+                let now = Instant::now();
+                if item.begins {
+                    self.numbers.begin(now.saturating_duration_since(self.last));
+                }
+                self.last = now;
+                let waiting = self.waiting.load(Ordering::Relaxed);
+                let estimate = self.shared.estimate.borrow().bitrate;
+                self.pacer().begin(waiting, estimate);
+                match &item.what {
+                    What::Unit(unit) => self.send_unit(agreed, unit).await,
+                    What::Packet(packet) => self.send_packet(agreed, packet).await,
+                }
+            }
+            self.waiting.fetch_sub(item.what.bytes(), Ordering::Relaxed);
+        }
+    }
+
+    fn pacer(&self) -> MutexGuard<'_, Pacer> {
+        self.shared.pacer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a packet of so many bytes may leave.
+    async fn pace(&self, bytes: usize) {
+        loop {
             let now = Instant::now();
-            if item.begins {
-                self.numbers.begin(now.saturating_duration_since(self.last));
+            {
+                let mut pacer = self.pacer();
+                if pacer.due(now) <= now {
+                    pacer.sent(now, bytes);
+                    return;
+                }
             }
-            self.last = now;
-            match &item.what {
-                What::Unit(unit) => self.send_unit(agreed, unit).await,
-                What::Packet(packet) => self.send_packet(agreed, packet).await,
-            }
+            let due = self.pacer().due(now);
+            tokio::time::sleep_until(due.into()).await;
         }
     }
 
@@ -310,6 +368,7 @@ impl Sending {
             // Least and most delay, 12 bits each: none. The id was checked.
             let _ = header.set_extension(id, Bytes::from_static(&[0, 0, 0]));
         }
+        self.pace(payload.len()).await;
         // Waits only for the driver, which shares this thread.
         if let Err(error) = self.track.write_rtp(Packet { header, payload }).await {
             tracing::debug!(%error, "a video packet could not be sent");

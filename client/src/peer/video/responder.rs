@@ -1,0 +1,190 @@
+//! Sends a viewer again what it misses (NACK, RFC 4585), as a stream of its own where the viewer knows
+//! that (RTX, RFC 4588), as it was where not.
+//!
+//! The library has such an interceptor. It sends again whatever is asked for, as often as it is asked
+//! for; this one keeps to what [`retransmit`](super::retransmit) allows.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Weak, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::{BufMut, BytesMut};
+use rtc::{
+    interceptor::{Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket},
+    rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack,
+    rtp,
+    sansio::Protocol,
+    shared::{TransportContext, error::Error},
+};
+
+use super::{super::shared::Shared, retransmit::Sent};
+
+/// Until a round trip was measured.
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+/// Keeps what leaves and answers what is asked.
+pub(in super::super) struct Responder {
+    shared: Weak<Shared>,
+    streams: HashMap<u32, Stream>,
+    reads: VecDeque<TaggedPacket>,
+    writes: VecDeque<TaggedPacket>,
+}
+
+struct Stream {
+    sent: Sent,
+    payload_type: u8,
+    /// Source and payload type of the repairs.
+    rtx: Option<(u32, u8)>,
+    rtx_sequence: u16,
+}
+
+impl Responder {
+    pub(in super::super) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::downgrade(shared),
+            streams: HashMap::new(),
+            reads: VecDeque::new(),
+            writes: VecDeque::new(),
+        }
+    }
+
+    fn answer(&mut self, now: Instant, nack: &TransportLayerNack) {
+        let Some(stream) = self.streams.get_mut(&nack.media_ssrc) else { return };
+        let Some(shared) = self.shared.upgrade() else { return };
+        let estimate = *shared.estimate.borrow();
+        let round_trip = estimate.round_trip.unwrap_or(ROUND_TRIP);
+        let numbers = nack.nacks.iter().flat_map(|pair| {
+            let later = (0..16u16).filter(|bit| pair.lost_packets & (1 << bit) != 0);
+            let later = later.map(|bit| pair.packet_id.wrapping_add(bit + 1));
+            std::iter::once(pair.packet_id).chain(later)
+        });
+        for number in numbers {
+            let Some(packet) = stream.sent.again(now, number, round_trip, estimate.bitrate) else {
+                continue;
+            };
+            let packet = match stream.rtx {
+                Some(rtx) if packet.header.payload_type == stream.payload_type => {
+                    stream.rtx_sequence = stream.rtx_sequence.wrapping_add(1);
+                    repair(packet, rtx, stream.rtx_sequence)
+                }
+                _ => packet.clone(),
+            };
+            shared.repaired.fetch_add(1, Ordering::Relaxed);
+            self.writes.push_back(TaggedPacket {
+                now,
+                transport: TransportContext::default(),
+                message: AttributedPacket::new(Packet::Rtp(packet)).with(Attribute::Retransmission),
+            });
+        }
+    }
+}
+
+/// The packet as one of the stream of repairs: its own number goes before its payload.
+fn repair(packet: &rtp::Packet, (ssrc, payload_type): (u32, u8), sequence: u16) -> rtp::Packet {
+    let mut payload = BytesMut::with_capacity(2 + packet.payload.len());
+    payload.put_u16(packet.header.sequence_number);
+    payload.put_slice(&packet.payload);
+    rtp::Packet {
+        header: rtp::Header {
+            version: 2,
+            marker: packet.header.marker,
+            payload_type,
+            sequence_number: sequence,
+            timestamp: packet.header.timestamp,
+            ssrc,
+            ..rtp::Header::default()
+        },
+        payload: payload.freeze(),
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Responder {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(reports) = &packet.message.packet {
+            for nack in reports.iter().filter_map(|report| report.as_any().downcast_ref()) {
+                self.answer(packet.now, nack);
+            }
+        }
+        self.reads.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.reads.pop_front()
+    }
+
+    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtp(rtp) = &packet.message.packet
+            && let Some(stream) = self.streams.get_mut(&rtp.header.ssrc)
+        {
+            stream.sent.keep(packet.now, rtp);
+        }
+        self.writes.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.writes.pop_front()
+    }
+}
+
+impl Interceptor for Responder {
+    fn bind_local_stream(&mut self, info: &StreamInfo) {
+        let answers = info
+            .rtcp_feedback
+            .iter()
+            .any(|feedback| feedback.typ == "nack" && feedback.parameter.is_empty());
+        if answers {
+            let stream = Stream {
+                sent: Sent::new(),
+                payload_type: info.payload_type,
+                rtx: info.ssrc_rtx.zip(info.payload_type_rtx),
+                rtx_sequence: rand::random(),
+            };
+            self.streams.insert(info.ssrc, stream);
+        }
+    }
+
+    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+        self.streams.remove(&info.ssrc);
+    }
+
+    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_repair_carries_the_number_of_what_it_repairs() {
+        let lost = rtp::Packet {
+            header: rtp::Header {
+                version: 2,
+                marker: true,
+                payload_type: 102,
+                sequence_number: 0x1234,
+                timestamp: 9,
+                ssrc: 7,
+                ..rtp::Header::default()
+            },
+            payload: Bytes::from_static(&[0x65, 1, 2]),
+        };
+        let repair = repair(&lost, (8, 103), 4);
+        assert_eq!(repair.payload, Bytes::from_static(&[0x12, 0x34, 0x65, 1, 2]));
+        let header = repair.header;
+        assert_eq!((header.ssrc, header.payload_type, header.sequence_number), (8, 103, 4));
+        assert!(header.marker && header.timestamp == 9 && header.version == 2);
+    }
+}
