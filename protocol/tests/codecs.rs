@@ -8,7 +8,7 @@ use halyard_protocol::{
     channel::{
         Ack, ActionSpec, Bye, Chunk, Command, Drive, DriveLimits, Entry, EntryKind, Estop,
         EstopAction, FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo, Hello,
-        LeaseRequest, LeaseState, Listen, Message, Notice, Severity, Talk, TransferAccept,
+        LeaseRequest, LeaseState, Listen, Message, Notice, Severity, Stats, Talk, TransferAccept,
         TransferCancel, TransferDone, TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
         VideoInfo, Watch, legacy::LegacyMessage,
     },
@@ -169,6 +169,24 @@ fn hello() -> impl Strategy<Value = Hello> {
         })
 }
 
+fn stats() -> impl Strategy<Value = Stats> {
+    let share = || option::of(0f32..=1.0);
+    let ms = || option::of(0f32..100_000.0);
+    let rate = || option::of(any::<u32>());
+    (any::<u32>(), rate(), rate(), share(), share(), ms(), ms(), any::<u64>()).prop_map(
+        |(estimate, delivered, target, scale, loss, round_trip_ms, queue_ms, repaired)| Stats {
+            estimate,
+            delivered,
+            target,
+            scale,
+            loss,
+            round_trip_ms,
+            queue_ms,
+            repaired,
+        },
+    )
+}
+
 fn control_message() -> impl Strategy<Value = Message> {
     let lease = prop::sample::select(vec![
         LeaseRequest::Request,
@@ -214,6 +232,7 @@ fn control_message() -> impl Strategy<Value = Message> {
         any::<bool>().prop_map(|on| Message::Talk(Talk::Ask { on })),
         (option::of(peer_id()), any::<bool>())
             .prop_map(|(talker, you)| Message::Talk(Talk::State { talker, you })),
+        stats().prop_map(Message::Stats),
         text().prop_map(|reason| Message::Bye(Bye { reason })),
         // Prefixes of ours have an underscore or are known; these have neither.
         ("X[A-Z]{0,8}", text()).prop_map(|(prefix, payload)| Message::Unknown { prefix, payload }),

@@ -16,6 +16,7 @@ use super::{
         JobAccepted, JobEnd, JobEntries, JobEventPage, JobEventsFrom, JobList, JobRejected,
         JobSubmit,
     },
+    stats::Stats,
 };
 
 /// A text message between two of our own ends. Payloads are one JSON object each.
@@ -45,6 +46,8 @@ pub enum Message {
     Listen(Listen),
     /// Who speaks through the machine's speaker, or wants to.
     Talk(Talk),
+    /// How the path to a viewer is.
+    Stats(Stats),
     /// I go now.
     Bye(Bye),
     /// What is in this folder?
@@ -117,6 +120,7 @@ const NOTICE: &str = "NOTICE";
 const WATCH: &str = "WATCH";
 const LISTEN: &str = "LISTEN";
 const TALK: &str = "TALK";
+const STATS: &str = "STATS";
 const BYE: &str = "BYE";
 const FILE_LIST: &str = "FILE_LIST";
 const FILE_ENTRIES: &str = "FILE_ENTRIES";
@@ -155,6 +159,7 @@ impl Message {
             Self::Watch(p) => framed(WATCH, p),
             Self::Listen(p) => framed(LISTEN, p),
             Self::Talk(p) => framed(TALK, p),
+            Self::Stats(p) => framed(STATS, p),
             Self::Bye(p) => framed(BYE, p),
             Self::FileList(p) => framed(FILE_LIST, p),
             Self::FileEntries(p) => framed(FILE_ENTRIES, p),
@@ -203,6 +208,7 @@ impl Message {
             WATCH => Self::Watch(parsed(WATCH, payload)?),
             LISTEN => Self::Listen(parsed(LISTEN, payload)?),
             TALK => Self::Talk(parsed(TALK, payload)?),
+            STATS => Self::Stats(parsed(STATS, payload)?),
             BYE => Self::Bye(parsed(BYE, payload)?),
             FILE_LIST => Self::FileList(parsed(FILE_LIST, payload)?),
             FILE_ENTRIES => Self::FileEntries(parsed(FILE_ENTRIES, payload)?),

@@ -16,6 +16,7 @@ mod jobs;
 mod lane;
 pub mod legacy;
 mod message;
+mod stats;
 mod trainer;
 mod window;
 
@@ -36,5 +37,6 @@ pub use jobs::{
 };
 pub use lane::Lane;
 pub use message::{Message, MessageError};
+pub use stats::Stats;
 pub use trainer::TrainerReport;
 pub use window::BulkWindow;
