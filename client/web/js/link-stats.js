@@ -5,7 +5,7 @@ import { formatBitrate } from './format.js';
  * How the connection itself does: the way it takes, round trip, rate, loss, decoding.
  *
  * @typedef {import('./session.js').Session} Session
- * @typedef {{way: string, roundTripMs: number | null, bitrate: number | null, lossPercent: number | null, decodeMs: number | null, bufferMs: number | null}} LinkNumbers
+ * @typedef {{way: string, roundTripMs: number | null, bitrate: number | null, lossPercent: number | null, carries: number | null, target: number | null, scale: number | null, repaired: number | null, decodeMs: number | null, bufferMs: number | null}} LinkNumbers
  */
 
 const EVERY_MS = 1_000;
@@ -23,6 +23,10 @@ const NOTHING = {
   roundTripMs: null,
   bitrate: null,
   lossPercent: null,
+  carries: null,
+  target: null,
+  scale: null,
+  repaired: null,
   decodeMs: null,
   bufferMs: null,
 };
@@ -31,10 +35,12 @@ export class LinkStats {
   #session;
   /** @type {any} */
   #before = null;
+  /** What the machine said last. @type {import('./types.js').PathStats} */
+  #path = {};
   /** @type {LinkNumbers} */
   latest = NOTHING;
   #cells = new Map(
-    ['Route', 'Round trip', 'Video', 'Lost packets', 'Decoding'].map((label) => [label, create('dd')]),
+    ['Route', 'Round trip', 'Video', 'The way carries', 'Encoder aims at', 'Lost packets', 'Decoding'].map((label) => [label, create('dd')]),
   );
 
   /** @param {Session} session */
@@ -43,8 +49,12 @@ export class LinkStats {
     byId('link-values').replaceChildren(
       ...[...this.#cells].map(([label, cell]) => create('div', {}, [create('dt', { text: label }), cell])),
     );
+    session.on('path', (path) => {
+      this.#path = path;
+    });
     session.on('gone', () => {
       this.#before = null;
+      this.#path = {};
       this.latest = NOTHING;
       this.#draw();
     });
@@ -76,6 +86,10 @@ export class LinkStats {
       roundTripMs: pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000,
       bitrate: isNext ? (grown('bytesReceived') * 8000) / (video.timestamp - before.timestamp) : null,
       lossPercent: packets > 0 ? (100 * Math.max(0, grown('packetsLost'))) / packets : null,
+      carries: number(this.#path.estimate),
+      target: number(this.#path.target),
+      scale: number(this.#path.scale),
+      repaired: number(this.#path.repaired),
       decodeMs: frames > 0 ? (1000 * grown('totalDecodeTime')) / frames : null,
       bufferMs: emitted > 0 ? (1000 * grown('jitterBufferDelay')) / emitted : null,
     };
@@ -83,10 +97,13 @@ export class LinkStats {
   }
 
   #draw() {
-    const { way, roundTripMs, bitrate, lossPercent, decodeMs } = this.latest;
+    const { way, roundTripMs, bitrate, lossPercent, carries, target, scale, decodeMs } = this.latest;
     this.#set('Route', way);
     this.#set('Round trip', roundTripMs === null ? '–' : `${ms(roundTripMs)} ms`);
     this.#set('Video', bitrate === null ? '–' : formatBitrate(bitrate));
+    this.#set('The way carries', carries === null ? '–' : formatBitrate(carries));
+    const size = scale === null || scale === 1 ? '' : `, ${Math.round(100 * scale)} % size`;
+    this.#set('Encoder aims at', target === null ? '–' : formatBitrate(target) + size);
     this.#set('Lost packets', lossPercent === null ? '–' : `${lossPercent.toFixed(lossPercent > 0 ? 1 : 0)} %`);
     this.#set('Decoding', decodeMs === null ? '–' : `${ms(decodeMs)} ms`);
   }
@@ -96,6 +113,11 @@ export class LinkStats {
     const cell = this.#cells.get(label);
     if (cell) setText(cell, text);
   }
+}
+
+/** A number, or nothing that could be shown as one. @param {unknown} value */
+function number(value) {
+  return typeof value === 'number' && Number.isFinite(value) ? value : null;
 }
 
 /** @param {number} value */

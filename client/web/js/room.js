@@ -139,7 +139,8 @@ function showEnd({ title, text }) {
  * * `sound`: whether the machine is heard (`on`), `talking` to it, and the `talker` who is heard there
  * * `telemetry`: the last that was heard, as it came
  * * `drive`: `lease`, `estop`, the directions `held`, and why driving is `blocked`
- * * `link`: `way`, `roundTripMs`, `bitrate`, `lossPercent`, `decodeMs`, `bufferMs`
+ * * `link`: `way`, `roundTripMs`, `bitrate`, `lossPercent`, `decodeMs`, `bufferMs`, and as the machine
+ *   says it: `carries` and `target` in bits a second, `scale` 0 to 1, `repaired` packets
  *
  * There is no secret in it, and nothing can be done with it.
  *

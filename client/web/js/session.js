@@ -19,6 +19,7 @@ import { Signaling } from './signaling.js';
  * @typedef {import('./types.js').PeerInfo} PeerInfo
  * @typedef {import('./types.js').Problem} Problem
  * @typedef {import('./types.js').Registered} Registered
+ * @typedef {import('./types.js').PathStats} PathStats
  * @typedef {import('./types.js').Telemetry} Telemetry
  *
  * @typedef {'signing-in' | 'joining' | 'waiting' | 'connecting' | 'connected' | 'interrupted' | 'ended'} Phase
@@ -41,6 +42,7 @@ import { Signaling } from './signaling.js';
  * @property {Estop} estop
  * @property {Telemetry} telemetry
  * @property {Notice} notice
+ * @property {PathStats} path how the machine sees the way to this page, once a second
  * @property {{prefix: string, payload: Record<string, any>}} message every other message on `control`
  * @property {ArrayBuffer} binary
  * @property {{place: number, track: MediaStreamTrack}} track a picture for this place
@@ -417,6 +419,9 @@ export class Session extends Emitter {
         if (Array.isArray(payload['tracks'])) {
           this.emit('watch', payload['tracks'].map((name) => (typeof name === 'string' ? name : null)));
         }
+        break;
+      case 'STATS':
+        this.emit('path', /** @type {any} */ (payload));
         break;
       case 'NOTICE':
         this.emit('notice', /** @type {any} */ (payload));

@@ -71,6 +71,12 @@
  * @property {number} size bytes
  * @property {number} modified_ms milliseconds since 1970
  *
+ * @typedef {object} PathStats how the machine sees the way to this page; it may say less
+ * @property {number} [estimate] bits a second that the way is believed to carry
+ * @property {number} [target] bits a second that the encoder aims at
+ * @property {number} [scale] the share of the full width and height that the picture has
+ * @property {number} [repaired] packets sent again
+ *
  * @typedef {object} Telemetry SI units; a machine may say less, or more.
  * @property {number} [time_ms]
  * @property {{x: number, y: number, heading: number}} [pose]

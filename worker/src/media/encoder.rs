@@ -47,6 +47,7 @@ pub struct Encoded {
 pub struct H264Encoder {
     encoder: Encoder,
     size: Size,
+    fps: f32,
     bitrate: u32,
     begun: bool,
 }
@@ -77,12 +78,17 @@ impl H264Encoder {
             config = config.level(Level::Level_3_1);
         }
         let encoder = Encoder::with_api_config(OpenH264API::from_source(), config)?;
-        Ok(Self { encoder, size, bitrate, begun: false })
+        Ok(Self { encoder, size, fps, bitrate, begun: false })
     }
 
     /// The size of its pictures.
     pub fn size(&self) -> Size {
         self.size
+    }
+
+    /// The pictures a second that it expects.
+    pub fn fps(&self) -> f32 {
+        self.fps
     }
 
     /// The bits a second that it aims at.

@@ -17,6 +17,7 @@
 //! * [`fanout`] gives one encode to any number of viewers, none of whom can slow another.
 //! * [`tracks`] are all pictures of a worker by their names.
 //! * [`stills`] decodes it again, once for all, for those who can show nothing but JPEG.
+//! * [`follow`] makes what is encoded follow the network of those who watch.
 //! * [`keyframes`] is the rule for when a key frame is made; [`strip`] times the picture.
 //!
 //! Whatever the origin, viewers get whole access units in Annex B form: there is one path to test,
@@ -26,6 +27,7 @@
 
 pub mod encoder;
 pub mod fanout;
+pub mod follow;
 pub mod frame;
 pub mod gst;
 pub mod h264;
@@ -33,6 +35,7 @@ pub mod keyframes;
 pub mod painted;
 pub mod pattern;
 pub mod picture;
+pub mod restart;
 pub mod rtp;
 pub mod sim;
 pub mod slot;

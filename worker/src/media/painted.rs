@@ -20,9 +20,11 @@ use tracing::warn;
 
 use super::{
     encoder::{BITRATES, DEFAULT_BITRATE, Encoded, FAST, H264Encoder, SLOW_WARNING},
+    follow::{Aim, ladder::Shape},
     frame::{EncodedFrame, VideoCodec},
     keyframes::{KeyframeGate, KeyframeReason},
     picture::{Picture, Size},
+    restart::{Restart, spread},
     slot::Slot,
     source::{Alarm, Sink, Source, SourceError, SourceEvent, SourceStats},
     strip,
@@ -30,9 +32,6 @@ use super::{
 
 /// Pictures a second.
 pub const FPS: u32 = 30;
-
-/// The painter's rate moves this seldom: changing it costs a key frame.
-const BITRATE_SPACING: Duration = Duration::from_secs(1);
 
 /// When and as which a picture is painted.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +77,9 @@ struct Shared {
     control: Mutex<Control>,
     changed: Condvar,
     gate: Mutex<KeyframeGate>,
-    bitrate: AtomicU32,
+    aim: Mutex<Option<Aim>>,
+    /// The rate of the encoder that runs, 0 for none.
+    encoder_rate: AtomicU32,
     waiting: Slot<Painted>,
     spare: Mutex<Vec<Picture>>,
     painted: AtomicU64,
@@ -97,6 +98,8 @@ struct Control {
 
 struct Painted {
     picture: Picture,
+    /// Pictures a second that are painted like this one.
+    fps: u32,
     captured: Instant,
     elapsed: Duration,
 }
@@ -117,7 +120,6 @@ impl PaintedSource {
         make: impl Fn(Size) -> Box<dyn Painter> + Send + Sync + 'static,
     ) -> Self {
         let shared = Arc::new(Shared::default());
-        shared.bitrate.store(DEFAULT_BITRATE, Ordering::Relaxed);
         let make = Arc::new(make);
         let threads = Mutex::default();
         let format = Format { size, fps: FPS, strip: true };
@@ -162,12 +164,12 @@ impl Source for PaintedSource {
         let alarm = Alarm(sink.clone());
         let paint = spawn(format!("{}-paint", self.name), move || {
             let _alarm = alarm;
-            paint(&shared, &mut *make(format.size), format);
+            paint(&shared, &*make, format);
         });
         let shared = self.shared.clone();
         let alarm = Alarm(sink);
         let encode = spawn(format!("{}-encode", self.name), move || {
-            encode(&shared, &*alarm.0, format);
+            encode(&shared, &*alarm.0);
         });
         // Both handles are kept before either error is looked at, so that stopping finds them.
         let mut threads = lock(&self.threads);
@@ -201,9 +203,8 @@ impl Source for PaintedSource {
         lock(&self.shared.gate).request(reason, Instant::now());
     }
 
-    fn set_bitrate(&self, bps: u32) {
-        let bps = bps.clamp(*BITRATES.start(), *BITRATES.end());
-        self.shared.bitrate.store(bps, Ordering::Relaxed);
+    fn aim(&self, aim: Aim) {
+        *lock(&self.shared.aim) = Some(aim);
     }
 
     fn stats(&self) -> SourceStats {
@@ -247,14 +248,45 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Shared {
+    fn aim(&self) -> Aim {
+        let aim = lock(&self.aim).unwrap_or(Aim::of(DEFAULT_BITRATE));
+        Aim { bitrate: aim.bitrate.clamp(*BITRATES.start(), *BITRATES.end()), ..aim }
+    }
+}
+
+impl Format {
+    /// The size of pictures in this shape.
+    fn size(self, shape: Shape) -> Size {
+        let part = |full: usize| (full * shape.sixteenths as usize / 16) & !1;
+        Size { width: part(self.size.width), height: part(self.size.height) }
+    }
+}
+
 /// Paints at an even pace while somebody watches, until the source stops.
-fn paint(shared: &Shared, painter: &mut dyn Painter, format: Format) {
-    let period = Duration::from_secs(1) / format.fps;
+fn paint(shared: &Shared, make: &dyn Fn(Size) -> Box<dyn Painter>, format: Format) {
     let started = Instant::now();
     let mut due = started;
     let mut number = 0u64;
+    let mut size = format.size;
+    let mut painter = make(size);
     while let Some(now) = wait_until(shared, &mut due) {
-        let mut picture = lock(&shared.spare).pop().unwrap_or_else(|| Picture::new(format.size));
+        let Aim { bitrate, shape, hold, .. } = shared.aim();
+        let present = shared.encoder_rate.load(Ordering::Relaxed);
+        let fps = (format.fps / shape.every).max(1);
+        let spread = if present == 0 { 1.0 } else { spread(present, bitrate) };
+        let period = (Duration::from_secs(1) / fps).mul_f64(spread);
+        if hold {
+            // What was encoded has not left yet.
+            due = now + period;
+            continue;
+        }
+        if size != format.size(shape) {
+            size = format.size(shape);
+            painter = make(size);
+        }
+        let spare = lock(&shared.spare).pop().filter(|spare| spare.size() == size);
+        let mut picture = spare.unwrap_or_else(|| Picture::new(size));
         // The clock of the machine may be set back before 1970; then the strip says 0.
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let stamp = Stamp {
@@ -270,7 +302,7 @@ fn paint(shared: &Shared, painter: &mut dyn Painter, format: Format) {
         shared.paint_ns.fetch_add(now.elapsed().as_nanos() as u64, Ordering::Relaxed);
         shared.painted.fetch_add(1, Ordering::Relaxed);
         number += 1;
-        let fresh = Painted { picture, captured: now, elapsed: stamp.elapsed };
+        let fresh = Painted { picture, fps, captured: now, elapsed: stamp.elapsed };
         if let Some(stale) = shared.waiting.put(fresh) {
             shared.replaced.fetch_add(1, Ordering::Relaxed);
             lock(&shared.spare).push(stale.picture);
@@ -303,25 +335,23 @@ fn wait_until(shared: &Shared, due: &mut Instant) -> Option<Instant> {
 }
 
 /// Encodes what waits, until the source stops.
-fn encode(shared: &Shared, sink: &dyn Sink, format: Format) {
+fn encode(shared: &Shared, sink: &dyn Sink) {
     let mut encoder: Option<H264Encoder> = None;
-    let mut made = Instant::now();
+    let mut restart = Restart::default();
     let mut failing = false;
-    while let Some(Painted { picture, captured, elapsed }) = shared.waiting.take() {
+    while let Some(Painted { picture, fps, captured, elapsed }) = shared.waiting.take() {
         let begun = Instant::now();
-        let bitrate = shared.bitrate.load(Ordering::Relaxed);
-        if encoder.as_ref().is_some_and(|encoder| encoder.bitrate() != bitrate)
-            && begun.duration_since(made) >= BITRATE_SPACING
-        {
-            encoder = None;
-        }
-        let result = encoder.take().map_or_else(
-            || {
-                made = begun;
-                H264Encoder::new(format.size, format.fps as f32, bitrate)
-            },
+        let Aim { bitrate, most, .. } = shared.aim();
+        let is_due = restart.is_due(begun, bitrate);
+        let fits = |encoder: &H264Encoder| {
+            !is_due && encoder.size() == picture.size() && encoder.fps() as u32 == fps
+        };
+        let result = encoder.take().filter(fits).map_or_else(
+            || H264Encoder::new(picture.size(), fps as f32, restart.make(begun, bitrate, most)),
             Ok,
         );
+        let rate = result.as_ref().map_or(0, H264Encoder::bitrate);
+        shared.encoder_rate.store(rate, Ordering::Relaxed);
         let result = result.and_then(|mut h264| {
             let due = lock(&shared.gate).is_due(begun);
             let encoded = h264.encode(&picture, elapsed.as_millis() as u64, due)?;

@@ -128,7 +128,7 @@ fn a_new_bitrate_is_followed_without_an_end_of_the_stream() {
     source.set_watched(true);
     let mut decoder = Decoder::new().unwrap();
     strip_of(&mut decoder, &frames.recv_timeout(PATIENCE).unwrap()).unwrap();
-    source.set_bitrate(300_000);
+    source.aim(Aim::of(300_000));
     let changed = (0..90).any(|_| {
         let frame = frames.recv_timeout(PATIENCE).unwrap();
         strip_of(&mut decoder, &frame).unwrap();

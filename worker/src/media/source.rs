@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use halyard_protocol::channel::{Notice, Severity, VideoInfo};
 
-use super::{frame::EncodedFrame, keyframes::KeyframeReason};
+use super::{follow::Aim, frame::EncodedFrame, keyframes::KeyframeReason};
 
 /// An origin of encoded pictures.
 ///
@@ -26,8 +26,9 @@ pub trait Source: Send + Sync + 'static {
     /// Asks for a key frame, under the rule of [`keyframes`](super::keyframes).
     fn request_keyframe(&self, reason: KeyframeReason);
 
-    /// Aims at so many bits a second from now on. Sources that do not encode ignore it.
-    fn set_bitrate(&self, bps: u32);
+    /// Aims at this from now on. Sources that do not encode ignore it, others do what they can: all
+    /// follow the rate.
+    fn aim(&self, aim: Aim);
 
     /// Whether a key frame can be had by asking. Where not, the fan-out keeps the current group of
     /// pictures for newcomers.

@@ -5,7 +5,8 @@
 //! told to the session; nothing the peer says changes it.
 //!
 //! * [`hello`] is what a peer is told first.
-//! * [`video`] sends the pictures, `sound` the sound, and takes the peer's voice. With existing clients
+//! * [`video`] sends the pictures, [`viewer`] tells them how their viewer is; `sound` sends the sound, and
+//!   takes the peer's voice. With existing clients
 //!   [`existing`](crate::existing) speaks.
 //! * [`speaker`] keeps the words for the peer in order and never lets it hold up its session.
 
@@ -14,6 +15,7 @@ mod sound;
 pub mod speaker;
 mod task;
 pub mod video;
+mod viewer;
 
 use std::{
     sync::{Arc, OnceLock},

@@ -30,6 +30,7 @@ use super::{
     sound::{Hearing, carry_voice},
     speaker::{NotReading, Speaker},
     video::{Places, Unplayable},
+    viewer::Viewer,
 };
 use crate::{
     existing::{Around, Existing, SPEAKER},
@@ -47,6 +48,9 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// What goes on all the time is said so often.
 const COMPLAIN_RARELY: Duration = Duration::from_mins(1);
+
+/// How often a viewer is told how its path looks from here.
+const TELL_STATS: Duration = Duration::from_secs(1);
 
 /// How long a goodbye may take to be handed over.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -124,6 +128,7 @@ struct Live {
     hearing: Hearing,
     voice: Option<AbortOnDropHandle<()>>,
     talker: Option<watch::Receiver<Option<PeerId>>>,
+    stats_due: tokio::time::Interval,
     existing: Option<Box<Existing>>,
     greeted: bool,
     answered: bool,
@@ -153,7 +158,8 @@ impl Live {
         let bulk = carry_bulk(peer.clone(), transfers.clone());
         let bulk = AbortOnDropHandle::new(tokio::spawn(bulk));
         let machine = &start.shared.machine;
-        let (places, unplayable) = Places::new(start.shared.tracks.clone());
+        let viewer = Viewer::new(&peer, machine.standing(), start.asker.peer.clone());
+        let (places, unplayable) = Places::new(start.shared.tracks.clone(), viewer);
         Self {
             speaker: Speaker::new(peer.clone()),
             transfers,
@@ -169,6 +175,7 @@ impl Live {
                 .filter(|_| start.may_talk())
                 .map(|speaker| carry_voice(&peer, &start.asker.peer, speaker)),
             talker: start.shared.speaker.as_ref().map(SpeakerHandle::talker),
+            stats_due: stats_due(),
             existing: None,
             greeted: false,
             answered: false,
@@ -233,6 +240,10 @@ impl Live {
                     self.show_video()
                 }
                 lines = overdue(&mut self.existing) => self.say_existing(lines),
+                _ = self.stats_due.tick() => {
+                    self.tell_stats();
+                    Ok(())
+                }
                 () = sleep_until(give_up_at) => {
                     Err(if self.was_connected { End::Lost } else { End::NeverConnected })
                 }
@@ -535,6 +546,16 @@ impl Live {
         }
     }
 
+    /// How its path looks from here.
+    fn tell_stats(&self) {
+        let Some(stats) = self.places.stats(self.peer.packets_repaired()) else { return };
+        if self.greeted
+            && let Err(error) = self.peer.try_send_lossy(Lane::State, &Message::Stats(stats))
+        {
+            tracing::trace!(%error, "stats");
+        }
+    }
+
     fn tell_telemetry(&mut self) {
         let mut telemetry = self.telemetry.borrow_and_update().to_value();
         if !self.greeted {
@@ -708,6 +729,13 @@ async fn changed<T>(told: &mut Option<watch::Receiver<T>>) -> Result<(), watch::
         Some(told) => told.changed().await,
         None => std::future::pending().await,
     }
+}
+
+/// The first time at once, then evenly, however late a session is.
+fn stats_due() -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(TELL_STATS);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
 }
 
 async fn sleep_until(when: Option<tokio::time::Instant>) {

@@ -7,10 +7,17 @@
 use std::time::{Duration, Instant};
 
 use halyard_client::peer::{AccessUnit, MAX_PLACES, NotSent, Peer, VideoTrack};
-use halyard_protocol::channel::Watch;
-use tokio::{sync::mpsc, task::JoinHandle};
+use halyard_protocol::channel::{Stats, Watch};
+use tokio::{sync::mpsc, task::JoinHandle, time::MissedTickBehavior};
 
-use crate::media::{EncodedFrame, Track, Tracks, UnknownTrack, VideoCodec};
+use super::viewer::Viewer;
+use crate::media::{
+    EncodedFrame, Track, Tracks, UnknownTrack, VideoCodec,
+    follow::{
+        self,
+        patience::{Patience, Send},
+    },
+};
 
 /// A viewer's choice is followed at once, and another one no sooner than this: each costs a key frame
 /// that all who watch the same picture pay for.
@@ -30,6 +37,7 @@ pub(super) struct Unplayable {
 /// What one viewer is shown.
 pub(super) struct Places {
     tracks: Tracks,
+    viewer: Viewer,
     /// Which picture belongs into each place, as a number in `tracks`.
     wanted: Vec<Option<usize>>,
     shown: Vec<Option<Shown>>,
@@ -49,11 +57,12 @@ struct Shown {
 impl Places {
     /// The first picture in the first place.
     /// Also gives what tells of pictures that this viewer does not play.
-    pub(super) fn new(tracks: Tracks) -> (Self, mpsc::Receiver<Unplayable>) {
+    pub(super) fn new(tracks: Tracks, viewer: Viewer) -> (Self, mpsc::Receiver<Unplayable>) {
         let wanted = tracks.first().map(|_| Some(0)).into_iter().collect();
         // One that waits stands for all that follow.
         let (unplayable, told) = mpsc::channel(1);
-        (Self { tracks, wanted, shown: Vec::new(), unplayable, waiting: None, chosen: None }, told)
+        let (shown, waiting, chosen) = (Vec::new(), None, None);
+        (Self { tracks, viewer, wanted, shown, unplayable, waiting, chosen }, told)
     }
 
     /// The viewer wants these. Names of pictures that there are not change nothing; places that it
@@ -100,14 +109,23 @@ impl Places {
             let next = wanted.and_then(|number| self.tracks.iter().nth(number).zip(Some(number)));
             *shown = match next {
                 Some((track, number)) if place.is_ready() => {
-                    let pump = Pump::start(track, place.begin(), self.unplayable.clone());
+                    let (viewer, unplayable) = (self.viewer.clone(), self.unplayable.clone());
+                    let pump = Pump::start(track, place.begin(), viewer, unplayable);
                     Some(Shown { track: number, pump })
                 }
                 _ => None,
             };
         }
+        self.viewer.shows(self.shown.iter().flatten().count());
         let now = self.watch();
         (now != before).then_some(now)
+    }
+
+    /// How the viewer's path looks from here, while it is shown anything.
+    pub(super) fn stats(&self, repaired: u64) -> Option<Stats> {
+        let first = self.shown.iter().flatten().next()?;
+        let fanout = self.tracks.iter().nth(first.track)?.fanout();
+        Some(self.viewer.stats(fanout.aim(), repaired))
     }
 
     /// What is shown.
@@ -144,7 +162,12 @@ struct Pump {
 
 impl Pump {
     /// Subscribes, and sends from the next key frame on.
-    fn start(picture: &Track, track: VideoTrack, unplayable: mpsc::Sender<Unplayable>) -> Self {
+    fn start(
+        picture: &Track,
+        track: VideoTrack,
+        viewer: Viewer,
+        unplayable: mpsc::Sender<Unplayable>,
+    ) -> Self {
         let mut subscription = picture.fanout().subscribe();
         let name = picture.name().to_owned();
         // One request that waits stands for any number of them.
@@ -153,6 +176,9 @@ impl Pump {
             // Pictures were lost while the connection was away. A key frame costs everybody, so
             // it is asked for once, when there is somebody to see it.
             let mut away = false;
+            let mut patience = Patience::default();
+            let mut look = tokio::time::interval(follow::EVERY);
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     frame = subscription.next() => {
@@ -161,6 +187,14 @@ impl Pump {
                             away = false;
                             subscription.skip_to_keyframe();
                             continue;
+                        }
+                        match patience.send(Instant::now(), frame.is_key) {
+                            Send::Yes => {}
+                            Send::No => continue,
+                            Send::AskForKey => {
+                                subscription.skip_to_keyframe();
+                                continue;
+                            }
                         }
                         match track.write(&unit(frame)) {
                             Ok(()) => away = false,
@@ -174,7 +208,17 @@ impl Pump {
                             Err(NotSent::Closed) => return,
                         }
                     },
-                    Some(()) = wanted.recv() => subscription.request_keyframe(),
+                    // Who is shown single pictures gets the next one when it is time.
+                    Some(()) = wanted.recv() => if !patience.is_thin() {
+                        subscription.request_keyframe();
+                    },
+                    _ = look.tick() => {
+                        let reading = viewer.reading(track.waiting());
+                        subscription.report(reading);
+                        if let Some(aim) = subscription.aim().filter(|_| reading.is_measured) {
+                            patience.look(Instant::now(), reading.bitrate, aim.bitrate);
+                        }
+                    }
                 }
             }
         });

@@ -12,15 +12,20 @@ pub mod gop;
 pub mod queue;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use halyard_protocol::channel::VideoInfo;
-use tokio::sync::{Notify, broadcast};
+use tokio::{
+    sync::{Notify, broadcast},
+    time::MissedTickBehavior,
+};
 
 use self::{gop::GopCache, queue::Queue};
 use super::{
+    encoder::DEFAULT_BITRATE,
+    follow::{self, Aim, Follow, Reading},
     frame::EncodedFrame,
     keyframes::KeyframeReason,
     source::{Sink, Source, SourceError, SourceEvent, SourceStats},
@@ -77,7 +82,9 @@ impl Fanout {
         let gop = (!source.makes_keyframes()).then(GopCache::default);
         let hub = Arc::new(Hub::new(gop));
         source.start(hub.clone())?;
-        Ok(Self { inner: Arc::new(Inner { hub, source: Arc::from(source) }) })
+        let inner = Arc::new(Inner { hub, source: Arc::from(source) });
+        tokio::spawn(follow_viewers(Arc::downgrade(&inner)));
+        Ok(Self { inner })
     }
 
     /// What is known of the picture now.
@@ -104,9 +111,16 @@ impl Fanout {
         Subscription { fanout: self.clone(), viewer, not_before: None }
     }
 
-    /// Aims at so many bits a second from now on, for all viewers.
+    /// Aims at no more than so many bits a second from now on, and at less where those who watch
+    /// cannot be sent as much.
     pub fn set_bitrate(&self, bps: u32) {
-        self.inner.source.set_bitrate(bps);
+        self.inner.hub.lock().follow.set_most(bps);
+        self.inner.follow();
+    }
+
+    /// What the source is told to aim at now.
+    pub fn aim(&self) -> Option<Aim> {
+        self.inner.hub.lock().follow.told()
     }
 
     /// What went through so far.
@@ -131,6 +145,46 @@ impl Fanout {
             std::panic::resume_unwind(panic);
         }
         self.inner.hub.close();
+    }
+}
+
+/// Until the fan-out is gone.
+async fn follow_viewers(inner: Weak<Inner>) {
+    let mut every = tokio::time::interval(follow::EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.follow();
+    }
+}
+
+impl Inner {
+    /// Looks at the viewers, and tells the source what to aim at where that has changed.
+    fn follow(&self) {
+        // Not under the lock: the source may be about to give a picture.
+        let info = self.source.info();
+        let mut state = self.hub.lock();
+        let before = state.follow.told();
+        if state.viewers.is_empty() {
+            state.follow.reset();
+        }
+        let readings: Vec<_> =
+            state.viewers.iter().filter_map(|viewer| *viewer.reading()).collect();
+        state.follow.set_pixels(u64::from(info.width) * u64::from(info.height));
+        let Some(aim) = state.follow.decide(Instant::now(), &readings) else { return };
+        let viewers = state.viewers.len();
+        // Told under the lock, so that the last word is the right one.
+        self.source.aim(aim);
+        drop(state);
+        if before.is_some_and(|before| (before.bitrate, before.shape) != (aim.bitrate, aim.shape)) {
+            let Aim { bitrate, shape, .. } = aim;
+            let size = format!("{}/16", shape.sixteenths);
+            tracing::info!(
+                video = %info.name, bitrate, size, one_picture_in = shape.every, viewers,
+                "the picture follows the network"
+            );
+        }
     }
 }
 
@@ -187,6 +241,16 @@ impl Subscription {
         self.request_keyframe();
     }
 
+    /// How this viewer is, for the source to follow. Who never says it is not followed.
+    pub fn report(&self, reading: Reading) {
+        *self.viewer.reading() = Some(reading);
+    }
+
+    /// What the source is told to aim at now.
+    pub fn aim(&self) -> Option<Aim> {
+        self.fanout.aim()
+    }
+
     /// What is known of the picture now.
     pub fn info(&self) -> VideoInfo {
         self.fanout.info()
@@ -211,15 +275,21 @@ struct State {
     gop: Option<GopCache>,
     stats: FanoutStats,
     trouble: Option<String>,
+    follow: Follow,
     closed: bool,
 }
 
 struct Viewer {
     queue: Mutex<Queue>,
     fresh: Notify,
+    reading: Mutex<Option<Reading>>,
 }
 
 impl Viewer {
+    fn reading(&self) -> MutexGuard<'_, Option<Reading>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -232,6 +302,7 @@ impl Hub {
             gop,
             stats: FanoutStats::default(),
             trouble: None,
+            follow: Follow::new(DEFAULT_BITRATE, 0),
             closed: false,
         };
         Self { state: Mutex::new(state), events: broadcast::Sender::new(EVENTS) }
@@ -250,7 +321,11 @@ impl Hub {
         if state.closed {
             queue.end();
         }
-        let viewer = Arc::new(Viewer { queue: Mutex::new(queue), fresh: Notify::new() });
+        let viewer = Arc::new(Viewer {
+            queue: Mutex::new(queue),
+            fresh: Notify::new(),
+            reading: Mutex::default(),
+        });
         state.viewers.push(viewer.clone());
         // Told under the lock, so that the last word is the right one when others come and go.
         source.set_watched(true);

@@ -20,6 +20,7 @@ struct Seen {
     sink: Mutex<Option<Arc<dyn Sink>>>,
     watched: AtomicBool,
     asked: AtomicU32,
+    aim: Mutex<Option<Aim>>,
     stopped: AtomicBool,
 }
 
@@ -76,7 +77,9 @@ impl Source for Puppet {
         self.seen.asked.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn set_bitrate(&self, _: u32) {}
+    fn aim(&self, aim: Aim) {
+        *self.seen.aim.lock().unwrap() = Some(aim);
+    }
 
     fn makes_keyframes(&self) -> bool {
         self.makes_keyframes
@@ -266,4 +269,32 @@ proptest! {
         prop_assert!(rest as usize <= kept.len() + ROOM);
         prop_assert!(u64::from(taken + rest) + queue.dropped() <= u64::from(number));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_source_follows_who_watches_and_begins_anew_for_the_next() {
+    let (fanout, seen) = fanout(true);
+    let bitrate = || seen.aim.lock().unwrap().map(|aim| aim.bitrate);
+    let look = || tokio::time::sleep(2 * follow::EVERY);
+    fanout.set_bitrate(2_000_000);
+    assert_eq!(bitrate(), Some(2_000_000));
+    let (driver, viewer) = (fanout.subscribe(), fanout.subscribe());
+    let reading = Reading {
+        bitrate: 1_000_000,
+        is_measured: true,
+        drives: true,
+        backlog: Duration::from_millis(200),
+    };
+    driver.report(reading);
+    viewer.report(Reading { bitrate: 700_000, drives: false, ..reading });
+    look().await;
+    assert_eq!(bitrate(), Some(880_000), "who drives decides");
+    assert!(seen.aim.lock().unwrap().unwrap().hold, "what waits has to leave first");
+    driver.report(Reading { backlog: Duration::ZERO, ..reading });
+    look().await;
+    assert!(!seen.aim.lock().unwrap().unwrap().hold);
+    drop((driver, viewer));
+    look().await;
+    assert_eq!(bitrate(), Some(2_000_000));
+    fanout.stop().await;
 }

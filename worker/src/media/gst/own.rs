@@ -1,6 +1,6 @@
 //! The encoder in this program at the end of a pipeline, for machines where GStreamer has none.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gstreamer as gst;
 use gstreamer_video::{self as gst_video, VideoFrameExt};
@@ -8,19 +8,22 @@ use gstreamer_video::{self as gst_video, VideoFrameExt};
 use crate::media::{
     encoder::{Encoded, H264Encoder},
     picture::{Picture, Size},
+    restart::Restart,
 };
 
-/// A new rate needs a new encoder, which begins with a key frame: not too often.
-const RATE_SPACING: Duration = Duration::from_secs(1);
-
 pub(super) struct Own {
-    encoder: Option<(H264Encoder, Instant)>,
+    encoder: Option<H264Encoder>,
+    restart: Restart,
     picture: Picture,
 }
 
 impl Own {
     pub(super) fn new() -> Self {
-        Self { encoder: None, picture: Picture::new(Size { width: 2, height: 2 }) }
+        Self {
+            encoder: None,
+            restart: Restart::default(),
+            picture: Picture::new(Size { width: 2, height: 2 }),
+        }
     }
 
     /// Encodes a raw picture (I420). `None` where it was skipped to hold the rate.
@@ -34,16 +37,17 @@ impl Own {
     ) -> Result<Option<Encoded>, String> {
         let fps = self.copy(sample)?;
         let size = self.picture.size();
-        let kept = self.encoder.take().filter(|(encoder, made)| {
-            encoder.size() == size
-                && (encoder.bitrate() == bitrate || now.duration_since(*made) < RATE_SPACING)
-        });
-        let (mut encoder, made) = match kept {
-            Some(kept) => kept,
-            None => (H264Encoder::new(size, fps, bitrate).map_err(|e| e.to_string())?, now),
+        let is_due = self.restart.is_due(now, bitrate);
+        let kept = self.encoder.take().filter(|encoder| !is_due && encoder.size() == size);
+        let mut encoder = if let Some(kept) = kept {
+            kept
+        } else {
+            // Pictures come as they come here, so the encoder gets no more than what is wanted.
+            let rate = self.restart.make(now, bitrate, bitrate);
+            H264Encoder::new(size, fps, rate).map_err(|e| e.to_string())?
         };
         let encoded = encoder.encode(&self.picture, at_ms, key).map_err(|e| e.to_string())?;
-        self.encoder = Some((encoder, made));
+        self.encoder = Some(encoder);
         Ok(encoded)
     }
 

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::media::{
     encoder::{BITRATES, DEFAULT_BITRATE},
+    follow::Aim,
     keyframes::{KeyframeGate, KeyframeReason},
     source::{Alarm, Sink, Source, SourceError, SourceEvent, SourceStats},
 };
@@ -71,6 +72,8 @@ pub(super) struct Shared {
 struct Parts {
     stopped: bool,
     watched: bool,
+    /// No picture is to be encoded for now.
+    holds: bool,
     /// Whether pictures come at their own pace; known once it plays.
     is_live: Option<bool>,
     bus: Option<gst::Bus>,
@@ -158,7 +161,7 @@ impl Shared {
 impl Parts {
     fn set_gate(&self) {
         if let Some(gate) = &self.gate {
-            gate.set_property("drop", !self.watched);
+            gate.set_property("drop", !self.watched || self.holds);
         }
     }
 
@@ -262,10 +265,15 @@ impl Source for GstSource {
         }
     }
 
-    fn set_bitrate(&self, bps: u32) {
-        let bps = bps.clamp(*BITRATES.start(), *BITRATES.end());
-        self.shared.bitrate.store(bps, Ordering::Relaxed);
-        let encoder = lock(&self.shared.parts).encoder.clone();
+    fn aim(&self, aim: Aim) {
+        let bps = aim.bitrate.clamp(*BITRATES.start(), *BITRATES.end());
+        let is_other = self.shared.bitrate.swap(bps, Ordering::Relaxed) != bps;
+        let mut parts = lock(&self.shared.parts);
+        // What is encoded elsewhere cannot be held: later pictures need the earlier ones.
+        parts.holds = aim.hold && self.makes_keyframes();
+        parts.set_gate();
+        let encoder = parts.encoder.clone().filter(|_| is_other);
+        drop(parts);
         if let Some((element, encoder)) = encoder {
             probe::set_rate(&element, encoder, bps);
         }

@@ -31,6 +31,7 @@ use tracing::{debug, info};
 
 use self::stream::{Output, Seen, Stream, Unfit};
 use super::{
+    follow::Aim,
     keyframes::KeyframeReason,
     source::{Alarm, Sink, Source, SourceError, SourceEvent},
 };
@@ -112,7 +113,7 @@ impl Source for RtpSource {
 
     fn request_keyframe(&self, _reason: KeyframeReason) {}
 
-    fn set_bitrate(&self, _bps: u32) {}
+    fn aim(&self, _aim: Aim) {}
 
     fn makes_keyframes(&self) -> bool {
         false

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::media::{
-    KeyframeReason, Source, SourceError, painted::PaintedSource, pattern::Pattern, picture::Size,
-    source::Sink,
+    KeyframeReason, Source, SourceError, follow::Aim, painted::PaintedSource, pattern::Pattern,
+    picture::Size, source::Sink,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -124,7 +124,7 @@ impl Source for Garbage {
 
     fn request_keyframe(&self, _: KeyframeReason) {}
 
-    fn set_bitrate(&self, _: u32) {}
+    fn aim(&self, _: Aim) {}
 
     fn stop(&self) {}
 }

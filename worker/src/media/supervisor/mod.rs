@@ -33,6 +33,7 @@ use self::{
     relay::{Heard, Origin, Relay, Wake},
 };
 use super::{
+    follow::Aim,
     keyframes::KeyframeReason,
     picture::Size,
     source::{Sink, Source, SourceError, SourceEvent, SourceStats},
@@ -64,7 +65,7 @@ struct Shared {
 struct Control {
     watched: bool,
     stopped: bool,
-    bitrate: Option<u32>,
+    aim: Option<Aim>,
     source: Option<Arc<dyn Source>>,
     slate: Option<Arc<dyn Source>>,
     makes_keyframes: bool,
@@ -141,11 +142,11 @@ impl Source for Supervised {
         }
     }
 
-    fn set_bitrate(&self, bps: u32) {
+    fn aim(&self, aim: Aim) {
         let mut control = lock(&self.shared.control);
-        control.bitrate = Some(bps);
+        control.aim = Some(aim);
         if let Some(source) = &control.source {
-            source.set_bitrate(bps);
+            source.aim(aim);
         }
     }
 
@@ -188,8 +189,8 @@ impl Control {
     }
 
     fn put_source(&mut self, source: Arc<dyn Source>) {
-        if let Some(bitrate) = self.bitrate {
-            source.set_bitrate(bitrate);
+        if let Some(aim) = self.aim {
+            source.aim(aim);
         }
         source.set_watched(self.watched);
         self.source = Some(source);

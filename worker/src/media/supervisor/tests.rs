@@ -145,8 +145,8 @@ impl Source for Hesitates {
     fn request_keyframe(&self, reason: KeyframeReason) {
         self.inner.request_keyframe(reason);
     }
-    fn set_bitrate(&self, bps: u32) {
-        self.bitrate.store(bps, Ordering::SeqCst);
+    fn aim(&self, aim: Aim) {
+        self.bitrate.store(aim.bitrate, Ordering::SeqCst);
     }
     fn stop(&self) {
         self.inner.stop();
