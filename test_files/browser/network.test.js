@@ -1,0 +1,83 @@
+// A bad network between the page and the rover: the picture becomes less, not old, and comes back.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { launch } from './lib/browser.js';
+import { Link, PROFILES } from './lib/link.js';
+import { OperatorPage } from './lib/operator-page.js';
+import { standalone } from './lib/programs.js';
+import { watch } from './lib/watch.js';
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+});
+
+/** A rover of its own, watched over a link while it turns: a picture in motion needs all its bits. */
+async function turning(/** @type {string} */ name, /** @type {Link} */ link, /** @type {import('node:test').TestContext} */ t) {
+  const rover = await standalone({ log: name });
+  t.after(async () => {
+    link.close();
+    await rover.program.stop();
+  });
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+  await link.stand(context);
+  const page = new OperatorPage(await context.newPage(), name);
+  await page.page.goto(rover.operator);
+  await page.waitForVideo();
+  await page.waitForConnection();
+  await page.page.keyboard.down('KeyA');
+  t.after(() => context.close());
+  return page;
+}
+
+const mbit = (/** @type {number} */ bitrate) => `${(bitrate / 1e6).toFixed(2)} Mbit/s`;
+
+test('a drop to two fifths is followed within ten seconds, and so is the way back', async (t) => {
+  const way = { kbit: 5_000, delayMs: 10, jitterMs: 2, loss: 0 };
+  const link = new Link(way);
+  const { page } = await turning('drop', link, t);
+  await delay(5_000);
+  const before = await watch(page, link, 3);
+  t.diagnostic(`before: ${mbit(before.bitrate)}, ${before.frames} frames, ${before.height} rows`);
+
+  // Of what it used, since a busy machine may not encode enough to fill the link.
+  const capacity = 0.4 * before.bitrate;
+  link.set({ ...way, kbit: capacity / 1000 });
+  const dropping = await watch(page, link, 10);
+  t.diagnostic(`the ten seconds after: longest still ${dropping.longest.toFixed(0)} ms`);
+  const overflowed = link.toPage.overflowed;
+  const low = await watch(page, link, 6);
+  t.diagnostic(
+    `low: ${mbit(low.bitrate)} of ${mbit(capacity)}, ${low.frames} frames, ${low.height} rows, longest ${low.longest.toFixed(0)} ms`,
+  );
+  assert.ok(low.bitrate > 0.45 * capacity && low.bitrate < 1.1 * capacity, `${mbit(low.bitrate)} of ${mbit(capacity)}`);
+  assert.deepEqual(low.freezes, [], 'it does not freeze');
+  const more = link.toPage.overflowed - overflowed;
+  assert.ok(more < 150, `${more} packets found the queue full`);
+
+  link.set(way);
+  await delay(12_000);
+  const again = await watch(page, link, 3);
+  t.diagnostic(`again: ${mbit(again.bitrate)}, ${again.height} rows`);
+  assert.ok(again.bitrate > 0.6 * before.bitrate, `${mbit(again.bitrate)} again, ${mbit(before.bitrate)} before`);
+});
+
+test('over 4G with its losses and its jitter the picture never stands still for a second', async (t) => {
+  const link = new Link(PROFILES['4g']);
+  const rover = await turning('4g', link, t);
+  const { page } = rover;
+  await delay(3_000);
+  const seen = await watch(page, link, 12);
+  t.diagnostic(`${mbit(seen.bitrate)}, ${seen.frames} frames, longest ${seen.longest.toFixed(0)} ms`);
+  assert.deepEqual(seen.freezes, []);
+  const { carries, target, repaired } = (await rover.stats()).link;
+  t.diagnostic(`the way carries ${mbit(carries)}, the encoder aims at ${mbit(target)}, ${repaired} packets sent again`);
+  assert.ok(repaired > 0, 'what was lost is sent again');
+  assert.ok(carries > 1e6, 'random loss does not collapse it');
+  assert.ok(carries >= target, 'no more is encoded than the way carries');
+});
