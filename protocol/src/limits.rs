@@ -87,3 +87,14 @@ pub const PING_EVERY: Duration = Duration::from_secs(30);
 
 /// A driver's command is followed for this long; then the machine stops by itself.
 pub const DRIVE_WATCHDOG: Duration = Duration::from_millis(500);
+
+/// A driver's command is about what the machine told at most this long ago: the round trip of a bad
+/// mobile link with two messages lost, and still no longer than the watchdog.
+pub const DRIVE_MAX_AGE: Duration = Duration::from_millis(500);
+
+/// The oldest picture that anybody drives by. People who steer lose the road between 150 and 225 ms
+/// of delay; at walking pace 300 ms are half a metre.
+pub const DRIVE_MAX_PICTURE_AGE: Duration = Duration::from_millis(300);
+
+/// Commands that one client keeps for a worker that is away.
+pub const MAX_WAITING_COMMANDS: usize = 64;

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use halyard_protocol::{
     access::{Access, PeerRole},
     channel::{
-        Ack, ActionSpec, Bye, Chunk, Command, Drive, DriveLimits, Entry, EntryKind, Estop,
+        Ack, ActionSpec, Bye, Changed, Chunk, Command, Drive, DriveLimits, Entry, EntryKind, Estop,
         EstopAction, FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo, Hello,
-        LeaseRequest, LeaseState, Listen, Message, Notice, Severity, Stats, Talk, TransferAccept,
-        TransferCancel, TransferDone, TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
-        VideoInfo, Watch, legacy::LegacyMessage,
+        LeaseRequest, LeaseState, Listen, Message, Notice, Severity, Stats, Talk, TelemetryField,
+        TelemetrySchema, TransferAccept, TransferCancel, TransferDone, TransferEnd, TransferOffer,
+        TransferProgress, TransferRefuse, VideoInfo, Watch, legacy::LegacyMessage,
     },
     ids::{PeerId, RoomId},
     limits::{CHUNK_BYTES, MAX_FILE_NAME_BYTES, MAX_NAME_PART_BYTES},
@@ -144,9 +144,21 @@ fn hello() -> impl Strategy<Value = Hello> {
         help,
         access,
     });
-    let limits = (number(), number(), any::<u64>()).prop_map(|(max_linear, max_angular, ms)| {
-        DriveLimits { max_linear, max_angular, watchdog_ms: ms }
-    });
+    let limits = (
+        (number(), number(), any::<u64>()),
+        (option::of(number()), option::of(any::<u64>()), option::of(any::<u64>())),
+    )
+        .prop_map(|((max_linear, max_angular, watchdog_ms), optional)| {
+            let (max_reverse, max_age_ms, max_picture_age_ms) = optional;
+            DriveLimits {
+                max_linear,
+                max_angular,
+                watchdog_ms,
+                max_reverse,
+                max_age_ms,
+                max_picture_age_ms,
+            }
+        });
     let files = (any::<bool>(), any::<bool>(), option::of(text()))
         .prop_map(|(readable, writable, hint)| FilesInfo { readable, writable, hint });
     (
@@ -202,9 +214,9 @@ fn control_message() -> impl Strategy<Value = Message> {
     let severity = prop::sample::select(vec![Severity::Info, Severity::Warning, Severity::Error]);
     prop_oneof![
         hello().prop_map(|hello| Message::Hello(Box::new(hello))),
-        (text(), text(), value(), option::of(any::<u64>())).prop_map(
-            |(id, name, args, deadline_ms)| {
-                Message::Command(Command { id, name, args, deadline_ms })
+        (text(), text(), value(), option::of(any::<u64>()), option::of(any::<u64>())).prop_map(
+            |(id, name, args, deadline_ms, echo)| {
+                Message::Command(Command { id, name, args, deadline_ms, echo })
             }
         ),
         // A result that is `null` reads back as none, so there is always something in it.
@@ -216,12 +228,25 @@ fn control_message() -> impl Strategy<Value = Message> {
             Message::LeaseState(LeaseState { holder, number, you })
         }),
         estop.prop_map(Message::Estop),
-        (any::<u64>(), any::<u64>(), number(), number(), any::<bool>()).prop_map(
-            |(lease, seq, linear, angular, held)| {
-                Message::Drive(Drive { lease, seq, linear, angular, held })
-            }
-        ),
+        (
+            (any::<u64>(), any::<u64>(), number(), number(), any::<bool>()),
+            (option::of(any::<u64>()), option::of(any::<u32>())),
+        )
+            .prop_map(|((lease, seq, linear, angular, held), (echo, picture_ms))| {
+                Message::Drive(Drive { lease, seq, linear, angular, held, echo, picture_ms })
+            }),
         value().prop_map(Message::Telemetry),
+        vec((text(), option::of(text()), text(), any::<bool>()), 0..4).prop_map(|fields| {
+            let fields = fields.into_iter().map(|(name, unit, help, reliable)| TelemetryField {
+                name,
+                unit,
+                help,
+                reliable,
+            });
+            Message::TelemetrySchema(TelemetrySchema { fields: fields.collect() })
+        }),
+        (any::<u64>(), prop::collection::btree_map(text(), value(), 0..4))
+            .prop_map(|(stamp, values)| Message::Changed(Changed { stamp, values })),
         (severity, text(), text(), option::of(text())).prop_map(
             |(severity, code, message, track)| {
                 Message::Notice(Notice { severity, code, message, track })

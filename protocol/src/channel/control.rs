@@ -66,7 +66,7 @@ pub struct ActionSpec {
     pub access: Access,
 }
 
-/// What the machine can do at most; more is clamped.
+/// What the machine can do at most (more is clamped), and what it asks of whoever drives it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct DriveLimits {
     /// Metres a second, forwards.
@@ -75,6 +75,16 @@ pub struct DriveLimits {
     pub max_angular: f64,
     /// Milliseconds without a `DRIVE::` after which the machine stops by itself.
     pub watchdog_ms: u64,
+    /// Metres a second, backwards; as forwards where not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_reverse: Option<f64>,
+    /// A `DRIVE::` whose [`echo`](Drive::echo) is older than this is not followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_ms: Option<u64>,
+    /// A driver whose picture is older than this is stopped; where it is not said, nobody asks for
+    /// the picture's age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_picture_age_ms: Option<u64>,
 }
 
 /// `COMMAND::`: do something once.
@@ -87,9 +97,14 @@ pub struct Command {
     /// With what.
     #[serde(default)]
     pub args: Value,
-    /// Not to be started later than this many milliseconds after it arrived.
+    /// Not to be started later than this many milliseconds after it arrived; after `echo`, where
+    /// that is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
+    /// The newest `stamp` heard in `TELEMETRY::` when this was said: the deadline counts from there,
+    /// so that the time on the way counts too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echo: Option<u64>,
 }
 
 /// `ACK::`: how a command ended, in the machine's own words.
@@ -110,7 +125,8 @@ pub struct Ack {
 /// Why a command was not done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AckError {
-    /// A stable word: `forbidden`, `unknown_command`, `bad_arguments`, `late`, `stopped`, `failed`.
+    /// A stable word: `forbidden`, `unknown_command`, `bad_arguments`, `late`, `stopped`, `failed`,
+    /// `id_reused`.
     pub code: String,
     /// For people.
     pub message: String,
@@ -194,6 +210,13 @@ pub struct Drive {
     pub angular: f64,
     /// The dead-man: a hand is on the controls. Without it the machine stops.
     pub held: bool,
+    /// The newest `stamp` that the driver has heard in `TELEMETRY::`. The worker compares it with
+    /// its own clock, so nobody's clock is compared with another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echo: Option<u64>,
+    /// How old the picture is that the driver sees, in milliseconds. Not there without a picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture_ms: Option<u32>,
 }
 
 /// `NOTICE::` from the worker: something people should know.

@@ -17,6 +17,7 @@ use super::{
         JobSubmit,
     },
     stats::Stats,
+    telemetry::{Changed, TelemetrySchema},
 };
 
 /// A text message between two of our own ends. Payloads are one JSON object each.
@@ -38,6 +39,10 @@ pub enum Message {
     Drive(Drive),
     /// The machine's state, an object with units in its schema.
     Telemetry(Value),
+    /// What its fields mean.
+    TelemetrySchema(TelemetrySchema),
+    /// Those of its fields that must not be missed.
+    Changed(Changed),
     /// Something people should know.
     Notice(Notice),
     /// Which pictures are to be shown, or are.
@@ -116,6 +121,8 @@ const CONTROL_LEASE: &str = "CONTROL_LEASE";
 const ESTOP: &str = "ESTOP";
 const DRIVE: &str = "DRIVE";
 const TELEMETRY: &str = "TELEMETRY";
+const TELEMETRY_SCHEMA: &str = "TELEMETRY_SCHEMA";
+const CHANGED: &str = "CHANGED";
 const NOTICE: &str = "NOTICE";
 const WATCH: &str = "WATCH";
 const LISTEN: &str = "LISTEN";
@@ -155,6 +162,8 @@ impl Message {
             Self::Estop(p) => framed(ESTOP, p),
             Self::Drive(p) => framed(DRIVE, p),
             Self::Telemetry(p) => framed(TELEMETRY, p),
+            Self::TelemetrySchema(p) => framed(TELEMETRY_SCHEMA, p),
+            Self::Changed(p) => framed(CHANGED, p),
             Self::Notice(p) => framed(NOTICE, p),
             Self::Watch(p) => framed(WATCH, p),
             Self::Listen(p) => framed(LISTEN, p),
@@ -204,6 +213,8 @@ impl Message {
             ESTOP => Self::Estop(parsed(ESTOP, payload)?),
             DRIVE => Self::Drive(parsed(DRIVE, payload)?),
             TELEMETRY => Self::Telemetry(parsed(TELEMETRY, payload)?),
+            TELEMETRY_SCHEMA => Self::TelemetrySchema(parsed(TELEMETRY_SCHEMA, payload)?),
+            CHANGED => Self::Changed(parsed(CHANGED, payload)?),
             NOTICE => Self::Notice(parsed(NOTICE, payload)?),
             WATCH => Self::Watch(parsed(WATCH, payload)?),
             LISTEN => Self::Listen(parsed(LISTEN, payload)?),

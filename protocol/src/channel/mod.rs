@@ -17,6 +17,7 @@ mod lane;
 pub mod legacy;
 mod message;
 mod stats;
+mod telemetry;
 mod trainer;
 mod window;
 
@@ -38,5 +39,6 @@ pub use jobs::{
 pub use lane::Lane;
 pub use message::{Message, MessageError};
 pub use stats::Stats;
+pub use telemetry::{Changed, TelemetryField, TelemetrySchema};
 pub use trainer::TrainerReport;
 pub use window::BulkWindow;
