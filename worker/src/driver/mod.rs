@@ -5,16 +5,18 @@
 //! settled before it is called.
 //!
 //! * [`none`] is no machine at all: a camera, a GPU node.
+//! * [`exec`] is a program of the owner's, in any language.
 //! * [`sim`] is the rover in the simulated world.
 
+pub mod exec;
 pub mod none;
 pub mod sim;
 
 use std::{future::Future, pin::Pin};
 
-use halyard_protocol::channel::ActionSpec;
-use serde::Serialize;
-use serde_json::Value;
+use halyard_protocol::channel::{ActionSpec, TelemetryField};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::drive::{Limits, Velocity};
 
@@ -26,7 +28,7 @@ use crate::drive::{Limits, Velocity};
 /// safety defect.
 pub trait Driver: Send + 'static {
     /// What it is, for logs and `HELLO`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// What the machine can do at most. `None` when it cannot be driven.
     fn limits(&self) -> Option<Limits>;
@@ -42,6 +44,22 @@ pub trait Driver: Send + 'static {
 
     /// How the machine is.
     fn state(&mut self) -> DriverState;
+
+    /// What it tells in [`DriverState::values`].
+    fn fields(&self) -> Vec<TelemetryField> {
+        Vec::new()
+    }
+
+    /// Why the machine does not follow at the moment, for people. Asked before every velocity.
+    fn fault(&mut self) -> Option<String> {
+        None
+    }
+
+    /// Stops the machine for good and gives back what speaks to it. Called once, at the end; the
+    /// machine was told to stop before.
+    fn close(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Begins one of the [`actions`](Driver::actions). The future is dropped when it is called off
     /// (an e-stop, the loss of who asked, the worker's end); it must then leave the machine standing.
@@ -82,7 +100,7 @@ impl CommandError {
 }
 
 /// How a machine is. What it cannot tell is `None`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct DriverState {
     /// Where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,10 +118,13 @@ pub struct DriverState {
     /// Metres.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distance_to_goal: Option<f64>,
+    /// What only this machine has, by the names in [`Driver::fields`].
+    #[serde(flatten)]
+    pub values: Map<String, Value>,
 }
 
 /// A place and a direction.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pose {
     /// Metres.
     pub x: f64,
@@ -114,7 +135,7 @@ pub struct Pose {
 }
 
 /// A place.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Metres.
     pub x: f64,

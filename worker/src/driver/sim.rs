@@ -127,5 +127,6 @@ fn told(world: &WorldState) -> DriverState {
         battery: Some(world.battery),
         goal: Some(goal),
         distance_to_goal: Some(world.distance_to_goal()),
+        ..DriverState::default()
     }
 }
