@@ -1,3 +1,4 @@
+import { CommandQueue, MAX_WAITING } from './command-queue.js';
 import { byId, create, setText } from './dom.js';
 import { clip } from './format.js';
 
@@ -19,27 +20,78 @@ export class CommandsView {
   #panel = byId('commands');
   #list = byId('command-list');
   #result = byId('command-result');
-  #number = 0;
-  /** Names of the commands under way, by id. @type {Map<string, string>} */
-  #open = new Map();
+  #waiting = byId('command-waiting');
+  #queue = new CommandQueue();
+  #self = '';
+  /** The newest stamp heard on this connection. @type {() => number | null} */
+  #stamp;
 
-  /** @param {Session} session */
-  constructor(session) {
+  /**
+   * @param {Session} session
+   * @param {() => number | null} stamp
+   */
+  constructor(session, stamp) {
     this.#session = session;
-    session.on('hello', (hello) => this.#offer(hello.commands));
-    session.on('gone', () => {
-      this.#panel.hidden = true;
-      this.#open.clear();
+    this.#stamp = stamp;
+    session.on('hello', (hello) => {
+      // Under another name the machine does not know what this page had asked for.
+      if (this.#self !== '' && this.#self !== session.self) {
+        for (const { name } of this.#queue.forget()) {
+          setText(this.#result, `${name}: the connection was lost, and nobody knows whether it was done.`);
+        }
+      }
+      this.#self = session.self;
+      this.#offer(hello.commands);
+      this.#flush();
     });
+    session.on('gone', () => {
+      this.#queue.lost();
+      this.#draw();
+    });
+    setInterval(() => this.#tick(), 500);
+  }
+
+  #flush() {
+    this.#queue.flush(performance.now(), (command) => {
+      const echo = this.#stamp();
+      return this.#session.send('COMMAND', echo === null ? command : { ...command, echo });
+    });
+    this.#draw();
+  }
+
+  #tick() {
+    for (const { name, said } of this.#queue.expire(performance.now())) {
+      const why = said ? 'no answer came, and nobody knows whether it was done.' : 'not sent: there was no connection for too long.';
+      setText(this.#result, `${name}: ${why}`);
+    }
+    this.#draw();
+  }
+
+  /** What waits for a connection, and for how long it still makes sense. */
+  #draw() {
+    const now = performance.now();
+    const waiting = this.#queue.waiting.filter(({ said }) => !said);
+    this.#waiting.hidden = waiting.length === 0;
+    this.#waiting.replaceChildren(
+      ...waiting.map(({ id, name, until }) => {
+        const seconds = Math.max(0, Math.ceil((until - now) / 1000));
+        const words = create('span', { text: `${name.replaceAll('_', ' ')} waits for the connection, ${seconds} s left` });
+        const cancel = create('button', { class: 'quiet small', type: 'button', text: 'Call off' });
+        cancel.addEventListener('click', () => {
+          this.#queue.take(id);
+          this.#draw();
+        });
+        return create('li', { testid: 'command-waits' }, [words, cancel]);
+      }),
+    );
   }
 
   /**
    * @param {Record<string, any>} ack
    */
   acked(ack) {
-    const name = this.#open.get(String(ack['id']));
+    const name = this.#queue.take(String(ack['id']))?.name;
     if (name === undefined) return;
-    this.#open.delete(String(ack['id']));
     const why = clip(String(ack['error']?.message ?? 'the machine did not say why'), 200);
     setText(this.#result, ack['ok'] === true ? `${name}: done.${said(ack['result'])}` : `${name}: ${why}`);
   }
@@ -49,7 +101,6 @@ export class CommandsView {
     const own = RANK[this.#session.state.access ?? 'viewer'];
     const offered = commands.filter(({ access }) => own >= (RANK[access] ?? 2)).slice(0, MAX_SHOWN);
     this.#panel.hidden = offered.length === 0;
-    setText(this.#result, '');
     this.#list.replaceChildren(
       ...offered.map(({ name, help }) => {
         const button = create('button', { class: 'quiet small', type: 'button', testid: `command-${name}` });
@@ -76,14 +127,15 @@ export class CommandsView {
       input?.focus();
       return;
     }
-    this.#number += 1;
-    const id = `page-${this.#number}`;
-    if (this.#session.send('COMMAND', { id, name, args })) {
-      this.#open.set(id, name);
-      setText(this.#result, `${name}: asked.`);
-    } else {
-      setText(this.#result, `${name}: not connected right now.`);
+    const id = crypto.getRandomValues(new Uint32Array(4)).join('-');
+    if (!this.#queue.add({ id, name, args }, performance.now())) {
+      setText(this.#result, `${name}: ${MAX_WAITING} commands wait already.`);
+      return;
     }
+    const isUp = this.#session.state.phase === 'connected';
+    setText(this.#result, isUp ? `${name}: asked.` : `${name}: waits for the connection.`);
+    if (isUp) this.#flush();
+    else this.#draw();
   }
 }
 

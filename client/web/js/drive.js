@@ -7,6 +7,8 @@
  * @typedef {import('./types.js').Lease} Lease
  * @typedef {'forward' | 'back' | 'left' | 'right'} Direction
  *
+ * @typedef {{linear: number, angular: number}} Stick shares of the full speed, left is positive
+ *
  * @typedef {{kind: 'request'} | {kind: 'release'}
  *   | {kind: 'drive', lease: number, seq: number, linear: number, angular: number, held: boolean}} Action
  */
@@ -20,6 +22,10 @@ export const IDLE_RELEASE_MS = 30_000;
 /** The message that says "let go" is not sent again when it is lost, so it is said three times. */
 const STOP_REPEATS = 3;
 
+/** Who has the controls and holds nothing says so this often: the machine goes on knowing how old
+ * the driver's picture is. */
+const IDLE_MS = 250;
+
 /** How long to wait for an answer before asking for the controls again. */
 const ASK_AGAIN_MS = 1_000;
 
@@ -30,7 +36,11 @@ export class Drive {
   /** What is pressed, by where it is pressed, so that a key and a finger do not undo each other.
    * @type {Map<string, Direction>} */
   #held = new Map();
+  /** Sticks that are held, each from -1 to 1. @type {Map<string, Stick>} */
+  #sticks = new Map();
   #slow = false;
+  #silent = false;
+  #saidAt = -Infinity;
   /** @type {string | null} */
   #blocked = null;
   /** @type {Lease} */
@@ -83,19 +93,42 @@ export class Drive {
     if (this.#blocked === null) this.#held.set(source, direction);
   }
 
+  /**
+   * A stick, while its dead-man's switch is held.
+   *
+   * @param {string} source
+   * @param {Stick} stick
+   */
+  steer(source, stick) {
+    if (this.#blocked === null) this.#sticks.set(source, stick);
+  }
+
   /** @param {string} source */
   release(source) {
     this.#held.delete(source);
+    this.#sticks.delete(source);
   }
 
   releaseAll() {
     this.#held.clear();
+    this.#sticks.clear();
     this.#slow = false;
   }
 
   /** @param {boolean} slow */
   setSlow(slow) {
     this.#slow = slow;
+  }
+
+  /** Nothing more is said, not even that nothing is held: for a page that nobody looks at.
+   * @param {boolean} silent */
+  silence(silent) {
+    this.#silent = silent;
+  }
+
+  /** Whether a hand is on the controls. */
+  get isHeld() {
+    return this.#held.size > 0 || this.#sticks.size > 0;
   }
 
   /** Which directions are pressed. */
@@ -105,7 +138,7 @@ export class Drive {
 
   /** Whether `tick` has anything to say or to wait for. */
   get isBusy() {
-    return this.#held.size > 0 || this.#stopsOwed > 0 || this.#lease.you;
+    return this.isHeld || this.#stopsOwed > 0 || this.#lease.you;
   }
 
   /**
@@ -113,10 +146,11 @@ export class Drive {
    * @returns {Action[]}
    */
   tick(now) {
-    if (this.#held.size > 0) {
+    if (this.isHeld) {
       this.#lastHeldAt = now;
       if (this.#lease.you) {
         this.#stopsOwed = STOP_REPEATS;
+        this.#saidAt = now;
         return [this.#message(true)];
       }
       if (this.#lease.holder === null && now - this.#askedAt >= ASK_AGAIN_MS) {
@@ -129,12 +163,17 @@ export class Drive {
     if (!this.#lease.you) return [];
     if (this.#stopsOwed > 0) {
       this.#stopsOwed -= 1;
+      this.#saidAt = now;
       return [this.#message(false)];
     }
     if (this.#lastHeldAt === -Infinity) this.#lastHeldAt = now;
     if (now - this.#lastHeldAt >= IDLE_RELEASE_MS) {
       this.#lastHeldAt = now;
       return [{ kind: 'release' }];
+    }
+    if (!this.#silent && now - this.#saidAt >= IDLE_MS) {
+      this.#saidAt = now;
+      return [this.#message(false)];
     }
     return [];
   }
@@ -158,15 +197,19 @@ export class Drive {
   #message(held) {
     const directions = this.held;
     const share = this.#slow ? SLOW : 1;
-    const axis = (/** @type {Direction} */ plus, /** @type {Direction} */ minus) =>
-      Number(directions.has(plus)) - Number(directions.has(minus));
+    /** @type {(plus: Direction, minus: Direction, stick: keyof Stick) => number} */
+    const axis = (plus, minus, stick) => {
+      let sum = Number(directions.has(plus)) - Number(directions.has(minus));
+      for (const held of this.#sticks.values()) sum += finite(held[stick]);
+      return Math.max(-1, Math.min(1, sum));
+    };
     this.#seq += 1;
     return {
       kind: 'drive',
       lease: this.#lease.number,
       seq: this.#seq,
-      linear: held ? axis('forward', 'back') * share * this.#limits.linear : 0,
-      angular: held ? axis('left', 'right') * share * this.#limits.angular : 0,
+      linear: held ? axis('forward', 'back', 'linear') * share * this.#limits.linear : 0,
+      angular: held ? axis('left', 'right', 'angular') * share * this.#limits.angular : 0,
       held,
     };
   }

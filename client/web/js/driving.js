@@ -1,7 +1,9 @@
 import { byId, setText } from './dom.js';
 import { Drive, TICK_MS } from './drive.js';
 import { shortName } from './format.js';
+import { Gamepad } from './gamepad.js';
 import { Pad } from './pad.js';
+import { whyStopped } from './rules.js';
 import { toast } from './toasts.js';
 
 /**
@@ -17,6 +19,9 @@ import { toast } from './toasts.js';
 const ASK = 'halyard.ask_to_drive';
 const DECLINE = 'halyard.decline_to_hand_over';
 
+/** For this long the page says why the machine stopped, unless somebody drives on before. */
+const SAY_WHY_MS = 30_000;
+
 export class DrivingView {
   #session;
   #drive = new Drive();
@@ -26,6 +31,16 @@ export class DrivingView {
   /** @type {Estop} */
   #estop = { latched: false, by: null };
   #canDrive = false;
+  /** @type {{max_picture_age_ms?: number, watchdog_ms?: number}} */
+  #limits = {};
+  /** The rule by which nothing moves now. @type {string | null} */
+  #stopped = null;
+  /** The rule that stopped the machine last, and when. @type {{rule: string, at: number} | null} */
+  #last = null;
+  /** What is wrong with the program that moves the machine. @type {string | null} */
+  #fault = null;
+  #gamepad = new Gamepad();
+  #senses;
   /** @type {'live' | 'frozen' | 'lost'} */
   #picture = 'live';
   #asked = false;
@@ -34,6 +49,8 @@ export class DrivingView {
   #closeQuestion = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #padTimer;
 
   #status = byId('drive-status');
   #hint = byId('drive-hint');
@@ -44,9 +61,14 @@ export class DrivingView {
   #latchedText = byId('estop-text');
   #clear = /** @type {HTMLButtonElement} */ (byId('estop-clear'));
 
-  /** @param {Session} session */
-  constructor(session) {
+  /**
+   * @param {Session} session
+   * @param {() => {echo: number | null, pictureMs: number | null}} senses the newest stamp heard, and
+   *   how old the picture is
+   */
+  constructor(session, senses) {
     this.#session = session;
+    this.#senses = senses;
     byId('estop').addEventListener('click', () => this.press());
     this.#clear.addEventListener('click', () => this.#say('ESTOP', { action: 'clear' }));
     this.#ask.addEventListener('click', () => this.#askHolder());
@@ -58,6 +80,9 @@ export class DrivingView {
     session.on('hello', (hello) => {
       this.#canDrive = hello.drive !== undefined;
       this.#drive.reset(hello.drive);
+      this.#limits = hello.drive ?? {};
+      this.#stopped = null;
+      this.#fault = null;
       this.#lease = { holder: null, number: 0, you: false };
       this.#estop = { latched: false, by: null };
       this.#draw();
@@ -75,6 +100,10 @@ export class DrivingView {
       this.#draw();
     });
     session.on('peerMessage', ({ from, payload }) => this.#heard(from, payload));
+    window.addEventListener('gamepadconnected', () => this.#pollPads());
+    window.addEventListener('gamepaddisconnected', () => this.#pollPads());
+    // A page that nobody looks at says nothing more: the machine stops by itself.
+    document.addEventListener('visibilitychange', () => this.#drive.silence(document.hidden));
     this.#draw();
   }
 
@@ -85,7 +114,31 @@ export class DrivingView {
       estop: { ...this.#estop },
       held: [...this.#drive.held],
       blocked: this.#drive.blocked,
+      stopped: this.#last?.rule ?? null,
     };
+  }
+
+  /** Whether the controls are this page's. */
+  get isMine() {
+    return this.#lease.you;
+  }
+
+  /**
+   * What the machine says of itself: by what rule it stands still, and what is wrong with it.
+   *
+   * @param {{stopped?: unknown, fault?: unknown}} values
+   */
+  machine({ stopped, fault }) {
+    const before = [this.#stopped, this.#fault].join();
+    if (fault !== undefined) this.#fault = typeof fault === 'string' ? fault.slice(0, 200) : null;
+    if (stopped !== undefined) this.#stopped = typeof stopped === 'string' ? stopped : null;
+    if ([this.#stopped, this.#fault].join() === before) return;
+    if (this.#stopped !== null) {
+      this.#last = { rule: this.#stopped, at: performance.now() };
+      // What is held has to be pressed anew; the hand is said to be off until it is.
+      if (this.#drive.isHeld) this.stop();
+    }
+    this.#draw();
   }
 
   /**
@@ -107,6 +160,8 @@ export class DrivingView {
   /** The emergency stop. Anybody may. */
   press() {
     this.stop();
+    // At once beside everything that waits to be sent, and once more where it cannot be lost.
+    this.#session.send('ESTOP', { action: 'press' }, 'drive');
     if (!this.#session.send('ESTOP', { action: 'press' })) {
       toast(
         'Not connected, so the stop could not be sent. A machine whose driver is gone stops by itself.',
@@ -183,6 +238,7 @@ export class DrivingView {
     }
     if (!this.#canDrive) return 'This machine cannot be driven.';
     if (this.#estop.latched) return 'The emergency stop is on. Nothing moves until it is lifted.';
+    if (this.#stopped === 'driver') return whyStopped('driver', this.#limits, this.#fault);
     if (this.#picture === 'frozen') return 'The picture stands still, so driving is paused.';
     if (this.#picture === 'lost') return 'The machine has no picture, so driving is paused.';
     const { holder, you } = this.#lease;
@@ -192,11 +248,13 @@ export class DrivingView {
 
   #draw() {
     const reason = this.#reason();
-    if (reason !== null && this.#drive.held.size > 0) this.#perform(this.#drive.stopNow());
+    if (reason !== null && this.#drive.isHeld) this.#perform(this.#drive.stopNow());
     this.#drive.block(reason);
     this.#pad.enable(reason === null);
     const free = this.#lease.you ? 'You are driving.' : 'Nobody is driving.';
-    setText(this.#status, reason ?? free);
+    const why = reason === null ? this.#why() : null;
+    setText(this.#status, reason ?? why ?? free);
+    this.#status.toggleAttribute('data-stopped', why !== null || this.#stopped !== null);
 
     const { access } = this.#session.state;
     const isConnected = this.#session.state.phase === 'connected';
@@ -215,8 +273,37 @@ export class DrivingView {
     this.#pad.draw();
   }
 
+  /** Why the machine stopped a moment ago, until somebody drives on. */
+  #why() {
+    if (this.#last === null || performance.now() - this.#last.at > SAY_WHY_MS) return null;
+    return whyStopped(this.#last.rule, this.#limits, this.#fault);
+  }
+
+  /** Browsers say how a gamepad is only when they are asked. */
+  #pollPads() {
+    const pads = navigator.getGamepads?.() ?? [];
+    const pad = pads.find((one) => one?.connected === true && one.mapping === 'standard') ?? null;
+    for (const action of this.#gamepad.poll(pad)) {
+      if (action.kind === 'estop') this.press();
+      else if (action.kind === 'steer') this.#drive.steer('gamepad', action);
+      else if (action.kind === 'release') this.#drive.release('gamepad');
+      else toast('The gamepad is gone, so what it drove was stopped.', 'warning');
+      this.#changed();
+    }
+    if (pad && this.#padTimer === undefined) {
+      this.#padTimer = setInterval(() => this.#pollPads(), TICK_MS);
+    } else if (!pad) {
+      clearInterval(this.#padTimer);
+      this.#padTimer = undefined;
+    }
+  }
+
   #changed() {
     this.#pad.draw();
+    if (this.#drive.isHeld && this.#last !== null && this.#stopped === null) {
+      this.#last = null;
+      this.#draw();
+    }
     if (this.#drive.isBusy && this.#timer === undefined) {
       this.#timer = setInterval(() => this.#tick(), TICK_MS);
       this.#tick();
@@ -236,7 +323,12 @@ export class DrivingView {
     for (const action of actions) {
       if (action.kind === 'drive') {
         const { kind: _kind, ...payload } = action;
-        this.#session.send('DRIVE', payload, 'drive');
+        const { echo, pictureMs } = this.#senses();
+        const sensed = {
+          ...(echo === null ? {} : { echo }),
+          ...(pictureMs === null ? {} : { picture_ms: Math.round(pictureMs) }),
+        };
+        this.#session.send('DRIVE', { ...payload, ...sensed }, 'drive');
       } else {
         this.#session.send('CONTROL_LEASE', { action: action.kind });
       }

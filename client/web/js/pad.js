@@ -69,7 +69,7 @@ export class Pad {
     if (event.code === 'Space') {
       const other = target?.closest(PRESSABLE);
       const isWorked = other && !other.closest('#keys, #estop') && other.matches(':focus-visible');
-      if (isWorked && this.#drive.held.size === 0) return;
+      if (isWorked && !this.#drive.isHeld) return;
       event.preventDefault();
       if (!event.repeat) estop();
       return;

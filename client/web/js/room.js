@@ -1,4 +1,5 @@
 import { CamerasView } from './cameras.js';
+import { MachineClock } from './clock.js';
 import { CommandsView } from './commands.js';
 import { byId, setText } from './dom.js';
 import { DrivingView } from './driving.js';
@@ -16,6 +17,9 @@ import { VideoView } from './video.js';
 /** Notices whose words the page has already: who drives, and the emergency stop. */
 const SHOWN_ELSEWHERE = new Set(['lease_changed info', 'estop error', 'estop warning']);
 
+/** And those that stand beside the drive keys of whoever drives. */
+const SHOWN_TO_DRIVERS = new Set(['watchdog', 'picture', 'driver', 'not_finite', 'dead_man']);
+
 /**
  * The room: one session, and the views that show it.
  *
@@ -24,7 +28,9 @@ const SHOWN_ELSEWHERE = new Set(['lease_changed info', 'estop error', 'estop war
 export function openRoom(place) {
   const session = new Session(place);
   const status = new StatusView(session);
-  const video = new VideoView();
+  const clock = new MachineClock();
+  const link = new LinkStats(session);
+  const video = new VideoView(clock, () => link.latest.roundTripMs);
   const fallback = new Fallback({ base: place.base, token: place.token }, video);
   // Nothing else needs the token.
   place.token = '';
@@ -32,10 +38,9 @@ export function openRoom(place) {
   const cameras = new CamerasView(session);
   const sound = new SoundView(session);
   const telemetry = new TelemetryView();
-  const driving = new DrivingView(session);
-  const commands = new CommandsView(session);
+  const driving = new DrivingView(session, () => ({ echo: telemetry.stamp, pictureMs: video.age }));
+  const commands = new CommandsView(session, () => telemetry.stamp);
   const files = new FilesView(session);
-  const link = new LinkStats(session);
 
   byId('room').hidden = false;
   byId('top-room').hidden = false;
@@ -72,6 +77,7 @@ export function openRoom(place) {
   session.on('gone', () => {
     video.gone();
     telemetry.gone();
+    clock.reset();
   });
   session.on('track', ({ place, track }) => {
     if (place === 0) video.show(track);
@@ -80,7 +86,11 @@ export function openRoom(place) {
     status.fallback(state);
     driving.overHttp(state === 'on');
   });
-  session.on('telemetry', (values) => telemetry.take(values));
+  session.on('telemetry', (values) => {
+    if (typeof values.time_ms === 'number') clock.heard(performance.now(), values.time_ms);
+    telemetry.take(values);
+    driving.machine(values);
+  });
   session.on('notice', ({ severity, code, message, track = null }) => {
     if (code === 'source_lost' || code === 'source_back') {
       if (code === 'source_lost') sight.lost.add(track);
@@ -88,12 +98,15 @@ export function openRoom(place) {
       drivingSees();
     }
     if (SHOWN_ELSEWHERE.has(`${code} ${severity}`)) return;
+    if (SHOWN_TO_DRIVERS.has(code) && driving.isMine) return;
     const text = shortenNames(clip(String(message), 300), session.self);
     const known = severity === 'error' || severity === 'warning' ? severity : 'info';
     toast(sentence(text), known);
   });
   session.on('message', (message) => {
     if (message.prefix === 'ACK') commands.acked(message.payload);
+    else if (message.prefix === 'TELEMETRY_SCHEMA') telemetry.describe(message.payload);
+    else if (message.prefix === 'CHANGED') driving.machine(message.payload['values'] ?? {});
     else files.take(message);
   });
   video.on('state', (state) => {
@@ -133,12 +146,12 @@ function showEnd({ title, text }) {
  *
  * * `phase`, `access`, `worker`, `self`: the connection's state in one word, the rights, peer ids
  * * `video`: `way` (`webrtc` or `http`), `state`, `width`, `height`, `frames` shown, `fps`, `strips` read, `missed`, `repeats`,
- *   `ages` of the last 300 strips in ms, oldest first
+ *   `ages` of the last 300 strips in ms, oldest first, by both clocks; `age` now, by the machine's alone
  * * `cameras`: `names` of all, `main` and `inset` as they are shown
  * * `fallback`: whether the picture over HTTP is `off`, `trying`, `on`, or there is `none`
  * * `sound`: whether the machine is heard (`on`), `talking` to it, and the `talker` who is heard there
  * * `telemetry`: the last that was heard, as it came
- * * `drive`: `lease`, `estop`, the directions `held`, and why driving is `blocked`
+ * * `drive`: `lease`, `estop`, the directions `held`, why driving is `blocked`, the rule that `stopped` it last
  * * `link`: `way`, `roundTripMs`, `bitrate`, `lossPercent`, `decodeMs`, `bufferMs`, and as the machine
  *   says it: `carries` and `target` in bits a second, `scale` 0 to 1, `repaired` packets
  *
@@ -166,6 +179,7 @@ function publish({ session, video, cameras, sound, telemetry, driving, link, fal
         missed,
         repeats,
         ages: [...ages],
+        age: video.age,
       },
       cameras: cameras.numbers,
       sound: sound.numbers,

@@ -18,15 +18,19 @@ const STALE_MS = 1_500;
 const MAX_OTHERS = 8;
 
 /** Shown elsewhere, or nothing for people. */
-const HIDDEN = new Set(['seq', 'time_ms', 'pose', 'speed', 'angular_speed', 'battery', 'goal', 'distance_to_goal', 'estop', 'driver']);
+const HIDDEN = new Set(['seq', 'time_ms', 'pose', 'speed', 'angular_speed', 'battery', 'goal', 'distance_to_goal', 'estop', 'driver', 'stamp', 'stopped']);
+
+/** Fields of a machine whose units are remembered. */
+const MAX_FIELDS = 128;
 
 /** @typedef {{label: string, text: string, testid: string}} Row */
 
 /**
  * @param {Record<string, unknown>} telemetry
+ * @param {ReadonlyMap<string, string>} [units] of the fields that only this machine has
  * @returns {Row[]}
  */
-export function rows(telemetry) {
+export function rows(telemetry, units = new Map()) {
   const { pose, speed, angular_speed: turning, battery, distance_to_goal: distance } =
     /** @type {Telemetry} */ (telemetry);
   /** @type {Row[]} */
@@ -47,7 +51,7 @@ export function rows(telemetry) {
     .map(([name, value]) => ({
       label: name.replaceAll('_', ' ').slice(0, 40),
       testid: `telemetry-${name}`,
-      text: isNumber(value) ? String(Math.round(value * 1000) / 1000) : String(value).slice(0, 60),
+      text: `${isNumber(value) ? Math.round(value * 1000) / 1000 : String(value).slice(0, 60)}${unitOf(units, name)}`,
     }));
   return [...known, ...others, ...hostRows(telemetry.host)];
 }
@@ -62,6 +66,10 @@ export class TelemetryView {
   /** Comes less often than the rest. @type {unknown} */
   #host;
   #heardAt = -Infinity;
+  /** @type {number | null} */
+  #stamp = null;
+  /** Units by the names of fields. @type {Map<string, string>} */
+  #units = new Map();
 
   constructor() {
     setInterval(() => this.#draw(), DRAW_EVERY_MS);
@@ -72,8 +80,25 @@ export class TelemetryView {
     return this.#latest;
   }
 
+  /** The newest stamp of the machine's clock, for who echoes it; `null` on a new connection. */
+  get stamp() {
+    return this.#stamp;
+  }
+
+  /** What the machine says its fields mean. @param {Record<string, any>} schema */
+  describe(schema) {
+    const fields = Array.isArray(schema['fields']) ? schema['fields'].slice(0, MAX_FIELDS) : [];
+    this.#units = new Map(
+      fields
+        .filter(({ name, unit }) => typeof name === 'string' && typeof unit === 'string')
+        .map(({ name, unit }) => [name, unit.slice(0, 12)]),
+    );
+  }
+
   /** @param {Telemetry} telemetry */
   take(telemetry) {
+    const { stamp } = telemetry;
+    if (isNumber(stamp) && stamp > (this.#stamp ?? -1)) this.#stamp = stamp;
     // The lane does not keep the order.
     const [was, is] = [this.#latest?.time_ms, telemetry.time_ms];
     const isOld = isNumber(was) && isNumber(is) && is < was && was - is < 5_000;
@@ -85,6 +110,7 @@ export class TelemetryView {
 
   /** The connection is gone: what is shown is old. */
   gone() {
+    this.#stamp = null;
     this.#heardAt = -Infinity;
   }
 
@@ -93,7 +119,7 @@ export class TelemetryView {
     this.#values.toggleAttribute('data-stale', isStale);
     setText(this.#note, isStale ? (this.#latest ? 'not up to date' : 'nothing heard yet') : '');
     if (!this.#latest || document.hidden) return;
-    const wanted = rows({ .../** @type {any} */ (this.#latest), host: this.#host });
+    const wanted = rows({ .../** @type {any} */ (this.#latest), host: this.#host }, this.#units);
     const names = wanted.map(({ testid }) => testid).join();
     if ([...this.#cells.keys()].join() !== names) this.#rebuild(wanted);
     for (const { testid, text } of wanted) {
@@ -111,6 +137,12 @@ export class TelemetryView {
       ),
     );
   }
+}
+
+/** @param {ReadonlyMap<string, string>} units @param {string} name */
+function unitOf(units, name) {
+  const unit = units.get(name);
+  return unit === undefined || unit === '1' ? '' : ` ${unit}`;
 }
 
 /** Of a heading in radians, counter-clockwise from east: degrees clockwise from north.

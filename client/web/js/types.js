@@ -44,6 +44,7 @@
  * @property {number} max_linear metres a second
  * @property {number} max_angular radians a second
  * @property {number} watchdog_ms
+ * @property {number} [max_picture_age_ms]
  *
  * @typedef {object} FilesInfo
  * @property {boolean} readable
@@ -85,6 +86,8 @@
  * @property {number} [battery] 0 to 1
  * @property {number} [distance_to_goal]
  * @property {unknown} [host] the worker's computer, twice a second
+ * @property {number} [stamp] ms since the machine's program started
+ * @property {string | null} [stopped] the rule by which nothing moves
  *
  * @typedef {object} Problem Something that people have to know: what happened, and what to do.
  * @property {string} title

@@ -1,5 +1,6 @@
 import { byId, setText } from './dom.js';
 import { Emitter } from './emitter.js';
+import { PictureAge } from './picture-age.js';
 import { Quality } from './quality.js';
 import { CELL_HEIGHT, CELLS, ageMs, readStrip } from './strip.js';
 
@@ -30,6 +31,8 @@ export class VideoView extends Emitter {
   #frozen = byId('frozen');
   #full = /** @type {HTMLButtonElement} */ (byId('fullscreen'));
   #quality = new Quality();
+  #pictureAge;
+  #roundTrip;
   #hasStrip = false;
   #isOn = false;
   /** @type {Way} */
@@ -39,8 +42,14 @@ export class VideoView extends Emitter {
   #canvas = document.createElement('canvas');
   #context = this.#canvas.getContext('2d', { willReadFrequently: true, alpha: false });
 
-  constructor() {
+  /**
+   * @param {import('./clock.js').MachineClock} clock
+   * @param {() => number | null} roundTrip to the machine, in ms
+   */
+  constructor(clock, roundTrip) {
     super();
+    this.#pictureAge = new PictureAge(clock);
+    this.#roundTrip = roundTrip;
     this.#canvas.height = 1;
     this.#video.addEventListener('resize', () => this.#fit());
     if ('requestVideoFrameCallback' in this.#video) this.#watch();
@@ -61,6 +70,11 @@ export class VideoView extends Emitter {
 
   get quality() {
     return this.#quality;
+  }
+
+  /** How old the picture is that is shown now, in ms; `null` without one. */
+  get age() {
+    return this.#state === 'none' ? null : this.#pictureAge.at(performance.now());
   }
 
   get state() {
@@ -116,7 +130,9 @@ export class VideoView extends Emitter {
     this.#stillContext?.drawImage(picture, 0, 0);
     picture.close();
     this.#fit();
-    this.#quality.add(now, this.#read(Date.now()));
+    const strip = this.#read(Date.now());
+    this.#quality.add(now, strip);
+    this.#pictureAge.shown(performance.now(), strip?.timeMs ?? null, undefined, this.#roundTrip());
     if (this.#state !== 'live') this.#judge();
   }
 
@@ -147,7 +163,10 @@ export class VideoView extends Emitter {
       this.#comes('webrtc');
       // The clock of `Date` is the one that the machine's clock is compared with.
       const shownAt = Date.now() + (frame.expectedDisplayTime - performance.now());
-      this.#quality.add(now, this.#read(shownAt));
+      const strip = this.#read(shownAt);
+      this.#quality.add(now, strip);
+      const { receiveTime } = /** @type {{receiveTime?: number}} */ (frame);
+      this.#pictureAge.shown(performance.now(), strip?.timeMs ?? null, receiveTime, this.#roundTrip());
       if (this.#state !== 'live') this.#judge();
     });
   }
@@ -168,7 +187,7 @@ export class VideoView extends Emitter {
       this.#hasStrip = true;
       this.#fit();
     }
-    return strip && { frame: strip.frame, ageMs: ageMs(strip.timeMs, shownAt) };
+    return strip && { frame: strip.frame, timeMs: strip.timeMs, ageMs: ageMs(strip.timeMs, shownAt) };
   }
 
   /** Cuts the strip off the bottom edge: it is for this page, not for people. */
@@ -188,7 +207,10 @@ export class VideoView extends Emitter {
 
   /** @param {PictureState} state */
   #enter(state) {
-    if (state === 'none') this.#quality = new Quality();
+    if (state === 'none') {
+      this.#quality = new Quality();
+      this.#pictureAge.reset();
+    }
     if (state === this.#state) return;
     this.#state = state;
     this.#picture.toggleAttribute('data-empty', state === 'none');
@@ -199,7 +221,8 @@ export class VideoView extends Emitter {
 
   #draw() {
     if (this.#hud.hidden || document.hidden) return;
-    const { age, missed } = this.#quality;
+    const { missed } = this.#quality;
+    const { age } = this;
     setText(this.#fps, `${Math.round(this.#quality.fps(performance.now()))}`);
     setText(this.#age, age === null ? '–' : `${Math.max(0, Math.round(age))} ms`);
     setText(this.#missed, this.#hasStrip ? String(missed) : '–');

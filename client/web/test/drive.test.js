@@ -29,17 +29,45 @@ test('a request that nobody answers is said again after a second', () => {
   assert.deepEqual(drive.tick(1000), [{ kind: 'request' }]);
 });
 
-test('letting go says so three times and then falls silent', () => {
+test('letting go says so three times, and then four times a second for as long as the controls are ours', () => {
   drive.setLease(MINE);
   drive.press('KeyW', 'forward');
   drive.tick(0);
   drive.release('KeyW');
-  const said = [50, 100, 150, 200].flatMap((now) => drive.tick(now));
-  assert.deepEqual(said.map(({ held, linear, seq }) => [held, linear, seq]), [
-    [false, 0, 2],
-    [false, 0, 3],
-    [false, 0, 4],
+  const times = Array.from({ length: 20 }, (_, at) => (at + 1) * 50);
+  const said = times.flatMap((now) => drive.tick(now).map(({ held, linear }) => [now, held, linear]));
+  assert.deepEqual(said, [
+    [50, false, 0],
+    [100, false, 0],
+    [150, false, 0],
+    [400, false, 0],
+    [650, false, 0],
+    [900, false, 0],
   ]);
+});
+
+test('a page that nobody looks at falls silent once it has let go', () => {
+  drive.setLease(MINE);
+  drive.press('KeyW', 'forward');
+  drive.tick(0);
+  drive.releaseAll();
+  drive.silence(true);
+  const said = [50, 100, 150, 400, 900, 2_000].flatMap((now) => drive.tick(now));
+  assert.deepEqual(said.map(({ held }) => held), [false, false, false]);
+});
+
+test('a stick drives by shares of the full speed, and never beyond it', () => {
+  drive.setLease(MINE);
+  drive.steer('gamepad', { linear: 0.5, angular: -0.25 });
+  const [{ linear, angular, held }] = drive.tick(0);
+  assert.deepEqual([linear, angular, held], [0.75, -0.5, true]);
+  drive.press('KeyW', 'forward');
+  assert.equal(drive.tick(50)[0].linear, 1.5, 'a key beside it adds up to the full speed');
+  drive.release('KeyW');
+  drive.steer('gamepad', { linear: NaN, angular: 7 });
+  assert.deepEqual([drive.tick(100)[0].linear, drive.tick(150)[0].angular], [0, 2]);
+  drive.release('gamepad');
+  assert.equal(drive.tick(200)[0].held, false);
 });
 
 test('a key and a finger on the same direction do not undo each other', () => {
@@ -102,7 +130,7 @@ test('idle controls are given back', () => {
   drive.tick(0);
   drive.release('KeyW');
   for (const now of [50, 100, 150]) drive.tick(now);
-  assert.deepEqual(drive.tick(IDLE_RELEASE_MS - 1), []);
+  assert.ok(drive.tick(IDLE_RELEASE_MS - 1).every(({ kind }) => kind === 'drive'));
   assert.deepEqual(drive.tick(IDLE_RELEASE_MS), [{ kind: 'release' }]);
   drive.setLease(FREE);
   assert.equal(drive.isBusy, false);
@@ -110,7 +138,7 @@ test('idle controls are given back', () => {
 
 test('controls that were given without a key are kept for a while, not given back at once', () => {
   drive.setLease(MINE);
-  assert.deepEqual(drive.tick(1_000_000), []);
+  assert.ok(drive.tick(1_000_000).every(({ held }) => held === false));
   assert.deepEqual(drive.tick(1_000_000 + IDLE_RELEASE_MS), [{ kind: 'release' }]);
 });
 
@@ -134,6 +162,7 @@ test('whatever is pressed in whatever order: limits are kept, numbers grow, and 
   for (let seed = 0; seed < 200; seed += 1) {
     const random = seeded(seed);
     drive.reset({ max_linear: 1.5, max_angular: 2 });
+    drive.silence(false);
     let seq = 0;
     let now = seed * 1e6;
     for (let step = 0; step < 100; step += 1) {
@@ -154,6 +183,7 @@ test('whatever is pressed in whatever order: limits are kept, numbers grow, and 
       }
     }
     drive.releaseAll();
+    drive.silence(true);
     for (let tick = 0; tick < 3; tick += 1) drive.tick((now += TICK_MS));
     const said = drive.tick(now + TICK_MS).filter(({ kind }) => kind === 'drive');
     assert.deepEqual(said, [], `seed ${seed}`);
