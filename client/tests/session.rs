@@ -6,16 +6,20 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use halyard_client::{
     files::FileRoot,
     peer::{Peer, PeerConfig, PeerEvent},
-    session::{DriveError, Session, SessionError, SessionEvent, SessionOptions},
+    session::{CommandError, DriveError, Session, SessionError, SessionEvent, SessionOptions},
     transfer::{Serving, Transfers},
 };
 use halyard_protocol::{
     access::Access,
-    channel::{Ack, Drive, Hello, Lane, LeaseRequest, LeaseState, Message, Notice, Severity},
+    channel::{
+        Ack, Changed, Drive, Hello, Lane, LeaseRequest, LeaseState, Message, Notice, Severity,
+    },
     ids::PeerId,
+    limits::MAX_WAITING_COMMANDS,
     link::JoinLink,
     transfer::RelativeName,
 };
@@ -179,6 +183,109 @@ async fn a_command_whose_answer_was_cut_off_is_said_again_under_the_same_id() {
         }
     }
     assert_eq!(seen, ["gone", "again"]);
+}
+
+#[tokio::test]
+async fn a_command_given_while_nobody_is_connected_goes_out_with_the_next_connection() {
+    let broker = Broker::start().await;
+    let (session, mut socket, worker) = connected(&broker).await;
+    let mut events = session.events();
+    worker.peer.close().await;
+    let gone = |event: &SessionEvent| matches!(event, SessionEvent::Disconnected { .. });
+    while !gone(&within("gone", events.recv()).await.unwrap()) {}
+    let serve = async {
+        // It waits, and whoever gave it is told so.
+        loop {
+            let event = within("a word that it waits", events.recv()).await.unwrap();
+            if let SessionEvent::CommandWaits { name } = event {
+                assert_eq!(name, "lamp");
+                break;
+            }
+        }
+        let mut again = Worker::answer(&mut socket).await;
+        again.hear_hello().await;
+        let Message::Command(command) = again.hear().await else { panic!("the command") };
+        // What is left of its time, counted from when it was given.
+        assert!(command.deadline_ms.is_some_and(|ms| ms < 60_000), "{command:?}");
+        assert_eq!(command.echo, None, "no stamp was heard on this connection");
+        again.say(&Message::Ack(Ack::done(command.id, json!("on")))).await;
+        again
+    };
+    let ask = session.command("lamp", Value::Null, Some(Duration::from_mins(1)));
+    let (ack, _worker) = tokio::join!(ask, serve);
+    assert_eq!(ack.unwrap().result, Some(json!("on")));
+}
+
+#[tokio::test]
+async fn a_command_whose_time_is_over_before_there_is_a_connection_is_never_said() {
+    let broker = Broker::start().await;
+    let (session, mut socket, worker) = connected(&broker).await;
+    let mut events = session.events();
+    worker.peer.close().await;
+    let gone = |event: &SessionEvent| matches!(event, SessionEvent::Disconnected { .. });
+    while !gone(&within("gone", events.recv()).await.unwrap()) {}
+    let late = session.command("lamp", Value::Null, Some(Duration::from_millis(50))).await;
+    assert!(matches!(late, Err(CommandError::Expired { .. })), "{late:?}");
+
+    let serve = async {
+        let mut again = Worker::answer(&mut socket).await;
+        again.hear_hello().await;
+        let Message::Command(command) = again.hear().await else { panic!("a command") };
+        assert_eq!(command.name, "horn", "the one that came too late is not said");
+        again.say(&Message::Ack(Ack::done(command.id, Value::Null))).await;
+        again
+    };
+    let (ack, _worker) = tokio::join!(session.command("horn", Value::Null, None), serve);
+    assert!(ack.unwrap().ok);
+}
+
+#[tokio::test]
+async fn more_commands_than_anybody_waits_for_are_refused() {
+    let broker = Broker::start().await;
+    let (session, _socket, _worker) = connected(&broker).await;
+    let ask = || session.command("lamp", Value::Null, None);
+    let mut waiting: Vec<_> = (0..MAX_WAITING_COMMANDS).map(|_| Box::pin(ask())).collect();
+    for one in &mut waiting {
+        assert!(one.now_or_never().is_none(), "nobody answers");
+    }
+    assert!(matches!(ask().await, Err(CommandError::TooMany { .. })));
+    waiting.pop();
+    assert!(ask().now_or_never().is_none(), "there is a place again");
+}
+
+#[tokio::test]
+async fn drivers_echo_the_newest_stamp_of_this_connection() {
+    let broker = Broker::start().await;
+    let (session, _socket, mut worker) = connected(&broker).await;
+    let mut events = session.events();
+    for (seq, stamp) in [(1, 100), (2, 150)] {
+        worker.say(&Message::Telemetry(json!({"seq": seq, "stamp": stamp}))).await;
+        let told = |event: &SessionEvent| matches!(event, SessionEvent::Telemetry(_));
+        while !told(&within("a report", events.recv()).await.unwrap()) {}
+    }
+    session.drive(1, 0.5, 0.0, true);
+    let Message::Drive(drive) = worker.hear().await else { panic!("a drive message") };
+    assert_eq!((drive.echo, drive.picture_ms), (Some(150), None));
+}
+
+#[tokio::test]
+async fn what_must_not_be_missed_is_kept_whole() {
+    let broker = Broker::start().await;
+    let (session, _socket, worker) = connected(&broker).await;
+    let mut changed = session.changed();
+    let values = |pairs: &[(&str, Value)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    };
+    let first = values(&[("estop", json!(false)), ("battery_low", json!(null))]);
+    worker.say(&Message::Changed(Changed { stamp: 1, values: first })).await;
+    worker
+        .say(&Message::Changed(Changed { stamp: 2, values: values(&[("estop", json!(true))]) }))
+        .await;
+    let all = within("both", changed.wait_for(|values| values.get("estop") == Some(&json!(true))))
+        .await
+        .unwrap()
+        .clone();
+    assert_eq!(*all, values(&[("estop", json!(true)), ("battery_low", json!(null))]));
 }
 
 #[tokio::test]

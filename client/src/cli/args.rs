@@ -109,6 +109,8 @@ pub(super) enum Command {
     Telemetry(Telemetry),
     /// Drive for a while
     Drive(Drive),
+    /// Stop the machine at once, whoever drives; anybody in the room may
+    Estop(Estop),
     /// Make and manage rooms
     Room(Room),
     /// Say in plain words why a connection cannot be made
@@ -236,6 +238,16 @@ pub(super) struct Drive {
     /// For how long
     #[arg(long = "for", value_name = "TIME", value_parser = duration, default_value = "1s")]
     pub(super) time: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Estop {
+    /// The join link
+    #[arg(value_name = "LINK")]
+    pub(super) words: Vec<String>,
+    /// Let the machine move again; for operators
+    #[arg(long)]
+    pub(super) clear: bool,
 }
 
 #[derive(Debug, Args)]

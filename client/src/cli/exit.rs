@@ -169,6 +169,8 @@ impl From<CommandError> for CliError {
         let code = match error {
             CommandError::Session(error) => return error.into(),
             CommandError::TimedOut { .. } => "TIMED_OUT",
+            CommandError::Expired { .. } => "EXPIRED",
+            CommandError::TooMany { .. } => "TOO_MANY",
             CommandError::TooLarge(_) => "TOO_LARGE",
         };
         Self::new(Exit::Failed, code, error.to_string())

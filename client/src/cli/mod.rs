@@ -10,6 +10,7 @@ mod command;
 mod computer;
 mod doctor;
 mod drive;
+mod estop;
 pub mod exit;
 mod get;
 mod jobs;
@@ -94,6 +95,7 @@ async fn dispatch(
         Command::Attach(args) => jobs::attach(&context, args).await,
         Command::Telemetry(args) => telemetry::run(&context, args).await,
         Command::Drive(args) => drive::run(&context, args).await,
+        Command::Estop(args) => estop::run(&context, args).await,
         Command::Room(args) => room::run(&context, args.command).await,
         Command::Doctor(args) => doctor::run(&context, args).await,
     }

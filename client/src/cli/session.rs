@@ -138,6 +138,9 @@ fn remark(event: &SessionEvent) -> Option<String> {
         SessionEvent::SignalLost { reason, retry_in } if *retry_in == Duration::MAX => {
             format!("the server does not let us back in: {}", printable(reason))
         }
+        SessionEvent::CommandWaits { name } => {
+            format!("{} waits for a connection", printable(name))
+        }
         SessionEvent::Bye { reason } => format!("the worker said goodbye: {}", printable(reason)),
         SessionEvent::Notice(notice) if notice.severity != Severity::Info => {
             format!("worker: {}", printable(&notice.message))

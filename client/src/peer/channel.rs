@@ -10,7 +10,7 @@ use std::{
 
 use bytes::BytesMut;
 use halyard_protocol::{
-    channel::{BulkWindow, Lane, legacy::KEEP_ALIVE},
+    channel::{BulkWindow, Estop, EstopAction, Lane, Message, legacy::KEEP_ALIVE},
     limits::MAX_CHANNEL_MESSAGE_BYTES,
 };
 use tokio::{
@@ -135,6 +135,11 @@ impl Reader {
             tracing::warn!(label = %self.label, bytes, "a text is not UTF-8, it is dropped");
             return;
         };
+        if self.lane.is_some() && is_press(&text) {
+            // It waits behind nothing; where nobody waits for it now, the next one who does knows.
+            self.shared.pressed.notify_one();
+            return;
+        }
         match self.lane {
             Some(Lane::Control) if BulkWindow::is(&text) => self.on_window(&text),
             Some(Lane::Control) => {
@@ -341,6 +346,12 @@ impl<'a> Writer<'a> {
     async fn outstanding(&self) -> Result<usize, Gone> {
         self.channel.outstanding_bytes().await.map_err(|_| Gone)
     }
+}
+
+/// An e-stop that is pressed at the other end.
+fn is_press(text: &str) -> bool {
+    let press = Message::Estop(Estop::Ask { action: EstopAction::Press });
+    text.starts_with("ESTOP::") && Message::decode(text).is_ok_and(|message| message == press)
 }
 
 async fn tick(interval: Option<&mut time::Interval>) {

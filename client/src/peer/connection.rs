@@ -337,6 +337,17 @@ impl Peer {
         self.inner.shared.frames.next().await
     }
 
+    /// When the newest picture was whole, whether or not anybody came for it.
+    pub fn newest_frame(&self) -> Option<std::time::Instant> {
+        self.inner.shared.frames.newest()
+    }
+
+    /// The next e-stop that was pressed at the other end, on whatever lane it came. It overtakes
+    /// everything that waits to be taken from the events.
+    pub async fn pressed(&self) {
+        self.inner.shared.pressed.notified().await;
+    }
+
     /// Asks the sender of the picture for a key frame (PLI), as soon as it is known.
     pub fn request_keyframe(&self) {
         self.inner.shared.frames.want_key();

@@ -12,7 +12,7 @@ use std::{
 use halyard_protocol::channel::Lane;
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use webrtc::peer_connection::PeerConnection;
@@ -64,6 +64,8 @@ pub(super) struct Shared {
     pub(super) frames: FrameQueue,
     /// What the other end says, newest packets only.
     pub(super) sound: Newest<RtpPacket>,
+    /// Somebody pressed the e-stop.
+    pub(super) pressed: Notify,
     pub(super) state: watch::Sender<PeerState>,
     pub(super) heard: Arc<Heard>,
     /// Whether candidates are reported, because the description is out already.
@@ -115,6 +117,7 @@ impl Shared {
             bulk_allowed: watch::channel(None).0,
             frames: FrameQueue::new(),
             sound: Newest::new(audio::WAITING),
+            pressed: Notify::new(),
             state: watch::channel(PeerState::New).0,
             heard: Arc::new(Heard::new()),
             trickles: AtomicBool::new(false),

@@ -20,7 +20,7 @@ use super::{
     SessionError, SessionEvent, SessionOptions, Telemetry,
     recovery::{Action, Generation, GiveUp, Input, Patience, Recovery},
     room::{Change, Room},
-    shared::{Link, Shared},
+    shared::{Link, Sense, Shared},
 };
 use crate::{
     peer::{Peer, PeerConfig, PeerError, PeerEvent, PeerState, VideoRole},
@@ -31,6 +31,9 @@ use crate::{
 /// How long a goodbye to the worker may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// How often the round trip is measured where a picture is watched.
+const MEASURE: Duration = Duration::from_secs(1);
+
 /// A connection that is being made, or is up.
 struct Connection {
     generation: Generation,
@@ -39,6 +42,8 @@ struct Connection {
     events: mpsc::Receiver<PeerEvent>,
     /// The newest report's number: older ones that arrive later are left out.
     newest: Option<u64>,
+    /// When the round trip was last measured.
+    measured: Option<Instant>,
     /// How far it came, for people.
     state: PeerState,
     /// Everything about files on it.
@@ -364,7 +369,7 @@ impl Actor {
         text: &str,
     ) -> Result<(), SessionError> {
         if let Some(payload) = text.strip_prefix("TELEMETRY::") {
-            self.telemetry(payload);
+            self.telemetry(payload).await;
             return Ok(());
         }
         let message = match Message::decode(text) {
@@ -392,6 +397,15 @@ impl Actor {
             }
             Message::Watch(watch) => self.shared.tell(SessionEvent::Watch(watch)),
             Message::Notice(notice) => self.shared.tell(SessionEvent::Notice(notice)),
+            Message::TelemetrySchema(schema) => {
+                self.shared.schema.send_replace(Some(Arc::new(schema)));
+            }
+            Message::Changed(changed) => {
+                self.shared.changed.send_modify(|known| {
+                    Arc::make_mut(known).extend(changed.values.clone());
+                });
+                self.shared.tell(SessionEvent::Changed(changed));
+            }
             Message::Bye(Bye { reason }) => {
                 self.last = format!("the worker said goodbye: {reason}");
                 self.shared.tell(SessionEvent::Bye { reason });
@@ -422,7 +436,7 @@ impl Actor {
         Ok(())
     }
 
-    fn telemetry(&mut self, payload: &str) {
+    async fn telemetry(&mut self, payload: &str) {
         let Some(connection) = &mut self.connection else { return };
         let Some(report) = Telemetry::read(payload) else {
             tracing::debug!(bytes = payload.len(), "telemetry that is no JSON object");
@@ -436,6 +450,14 @@ impl Actor {
         }
         if let Some(host) = report.value.get("host") {
             self.shared.host.send_replace(Some(host.clone()));
+        }
+        if let Some(stamp) = report.value.get("stamp").and_then(serde_json::Value::as_u64) {
+            self.shared.sense().stamp = Some(stamp);
+        }
+        if self.options.video && connection.measured.is_none_or(|at| at.elapsed() > MEASURE) {
+            connection.measured = Some(Instant::now());
+            let round_trip = connection.peer.stats().await.rtt;
+            self.shared.sense().round_trip = round_trip;
         }
         self.shared.telemetry.send_replace(Some(report.clone()));
         self.shared.tell(SessionEvent::Telemetry(report));
@@ -491,6 +513,7 @@ impl Actor {
             peer,
             events,
             newest: None,
+            measured: None,
             state: PeerState::New,
             transfers,
             bulk,
@@ -514,6 +537,8 @@ impl Actor {
             self.last = format!("the connection was {}", connection.state);
         }
         self.shared.lease.send_replace(None);
+        *self.shared.sense() = Sense::default();
+        self.shared.changed.send_replace(Arc::default());
         self.closing.spawn(connection.close());
     }
 

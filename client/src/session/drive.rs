@@ -64,19 +64,44 @@ impl Session {
     }
 
     /// What the machine shall do right now, in m/s and rad/s. Say it twenty times a second; never
-    /// waits, and is lost while no connection is up. `held` is the dead-man's switch.
+    /// waits, and is lost while no connection is up. `held` is the dead-man's switch: after the
+    /// machine was stopped by a rule it has to be `false` once before it counts again.
+    ///
+    /// Along go the newest stamp that was heard, and the [age](Self::picture_age) of the picture: a
+    /// worker that shows one lets nobody drive who does not watch it
+    /// ([`SessionOptions::video`](super::SessionOptions::video)).
     pub fn drive(&self, lease: u64, linear: f64, angular: f64, held: bool) {
         let seq = self.drive_seq.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(peer) = self.peer() {
-            let message = Message::Drive(Drive { lease, seq, linear, angular, held });
+            let echo = self.shared.sense().stamp;
+            let age = self.picture_age().map(|age| age.as_millis());
+            let picture_ms = age.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX));
+            let message =
+                Message::Drive(Drive { lease, seq, linear, angular, held, echo, picture_ms });
             if let Err(error) = peer.try_send_lossy(Lane::Drive, &message) {
                 tracing::debug!(%error, "a drive message was lost");
             }
         }
     }
 
-    /// Stops everything, or lets it move again.
+    /// How old the newest picture is that arrived whole: the time since then, and the way it took.
+    /// `None` without one.
+    pub fn picture_age(&self) -> Option<Duration> {
+        let newest = self.peer()?.newest_frame()?;
+        let way = self.shared.sense().round_trip.unwrap_or_default() / 2;
+        Some(newest.elapsed() + way)
+    }
+
+    /// Stops everything, or lets it move again. A press goes out at once beside everything that
+    /// waits to be sent, and once more behind it, where it cannot be lost.
     pub async fn estop(&self, action: EstopAction) -> Result<(), SessionError> {
+        if action == EstopAction::Press
+            && let Some(peer) = self.peer()
+            && let Err(error) =
+                peer.try_send_lossy(Lane::Drive, &Message::Estop(Estop::Ask { action }))
+        {
+            tracing::debug!(%error, "the e-stop goes out on control alone");
+        }
         self.control(&Message::Estop(Estop::Ask { action })).await
     }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use halyard_protocol::{
     channel::{JobErrorCode, JobProblem},
     ids::{PeerId, RoomId},
+    limits::MAX_WAITING_COMMANDS,
     transfer::Failure,
 };
 
@@ -118,6 +119,22 @@ pub enum CommandError {
         name: String,
         /// How long.
         waited: Duration,
+    },
+    /// It was never said: there was no connection before its deadline.
+    #[error("`{name}` was not sent: there was no connection within {} s, and now it is too late", .waited.as_secs_f32())]
+    Expired {
+        /// Which command.
+        name: String,
+        /// How long.
+        waited: Duration,
+    },
+    /// Too many commands wait already.
+    #[error(
+        "`{name}` was not sent: {MAX_WAITING_COMMANDS} commands wait for their answers already"
+    )]
+    TooMany {
+        /// Which command.
+        name: String,
     },
     /// The arguments do not fit into one message.
     #[error("the arguments are too large: {0}")]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use halyard_protocol::{
-    channel::{Hello, LeaseState, Notice, Watch},
+    channel::{Changed, Hello, LeaseState, Notice, Watch},
     ids::PeerId,
     signal::PeerInfo,
 };
@@ -45,6 +45,13 @@ pub enum SessionEvent {
     PeerLeft(PeerId),
     /// The machine's state. Newest only: what arrives out of order is left out.
     Telemetry(Telemetry),
+    /// What of the machine's state must not be missed is something else now.
+    Changed(Changed),
+    /// A command waits for a connection.
+    CommandWaits {
+        /// Which.
+        name: String,
+    },
     /// The worker says something to people.
     Notice(Notice),
     /// Which pictures are shown to this session, one for each place: by its own

@@ -24,11 +24,11 @@ mod recovery;
 mod room;
 mod shared;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use halyard_protocol::{
     access::{Access, PeerRole},
-    channel::{Hello, LeaseState, Message, Watch},
+    channel::{Hello, LeaseState, Message, TelemetrySchema, Watch},
     ids::PeerId,
     link::JoinLink,
     signal::PeerInfo,
@@ -163,6 +163,17 @@ impl Session {
     /// carries.
     pub fn host(&self) -> watch::Receiver<Option<Value>> {
         self.shared.host.subscribe()
+    }
+
+    /// What of the machine's state must not be missed, all of it, as the worker last said: it comes
+    /// reliably, unlike [`telemetry`](Self::telemetry). Empty while no connection is up.
+    pub fn changed(&self) -> watch::Receiver<Arc<BTreeMap<String, Value>>> {
+        self.shared.changed.subscribe()
+    }
+
+    /// What the fields of the machine's state mean, and their units.
+    pub fn schema(&self) -> Option<Arc<TelemetrySchema>> {
+        self.shared.schema.borrow().clone()
     }
 
     /// Who drives, as the worker last said.

@@ -1,17 +1,19 @@
 //! What the session's task knows and its handles read.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use halyard_protocol::{
-    channel::{Ack, Hello, LeaseState, Message},
+    channel::{Ack, Hello, LeaseState, Message, TelemetrySchema},
     ids::PeerId,
+    limits::MAX_WAITING_COMMANDS,
     signal::PeerInfo,
 };
 use serde_json::Value;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
 use super::{SessionError, SessionEvent, Telemetry, recovery::Generation};
 use crate::{peer::Peer, transfer::Transfers};
@@ -29,12 +31,28 @@ pub(super) struct Link {
     pub(super) transfers: Transfers,
 }
 
+/// What is heard and seen on the present connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sense {
+    /// The newest stamp in `TELEMETRY::`.
+    pub(super) stamp: Option<u64>,
+    /// The round trip to the worker, as last measured.
+    pub(super) round_trip: Option<Duration>,
+}
+
 /// Values that change, and who waits for them.
 pub(super) struct Shared {
     pub(super) link: watch::Sender<Option<Link>>,
     pub(super) roster: watch::Sender<Arc<Vec<PeerInfo>>>,
     pub(super) telemetry: watch::Sender<Option<Telemetry>>,
     pub(super) host: watch::Sender<Option<Value>>,
+    /// The reliable values, all of them, as last said.
+    pub(super) changed: watch::Sender<Arc<BTreeMap<String, Value>>>,
+    pub(super) schema: watch::Sender<Option<Arc<TelemetrySchema>>>,
+    /// What the drivers of this connection say with each message.
+    sense: Mutex<Sense>,
+    /// Places for commands that are not answered yet.
+    pub(super) places: Semaphore,
     pub(super) lease: watch::Sender<Option<LeaseState>>,
     pub(super) ended: watch::Sender<Option<SessionError>>,
     pub(super) events: broadcast::Sender<SessionEvent>,
@@ -49,12 +67,21 @@ impl Shared {
             roster: watch::Sender::new(Arc::default()),
             telemetry: watch::Sender::new(None),
             host: watch::Sender::new(None),
+            changed: watch::Sender::new(Arc::default()),
+            schema: watch::Sender::new(None),
+            sense: Mutex::default(),
+            places: Semaphore::new(MAX_WAITING_COMMANDS),
             lease: watch::Sender::new(None),
             ended: watch::Sender::new(None),
             events: broadcast::Sender::new(EVENTS),
             acks: Mutex::default(),
             jobs: Mutex::default(),
         }
+    }
+
+    /// What this connection senses; a new connection senses nothing yet.
+    pub(super) fn sense(&self) -> MutexGuard<'_, Sense> {
+        self.sense.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells whoever listens.

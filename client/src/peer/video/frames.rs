@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use tokio::sync::Notify;
@@ -21,6 +22,8 @@ pub(in super::super) struct FrameQueue {
 #[derive(Default)]
 struct State {
     frames: VecDeque<VideoFrame>,
+    /// When the newest one was whole.
+    newest: Option<Instant>,
     is_closed: bool,
 }
 
@@ -38,9 +41,15 @@ impl FrameQueue {
                 next.gap_before = true;
             }
         }
+        state.newest = Some(frame.received);
         state.frames.push_back(frame);
         drop(state);
         self.arrived.notify_one();
+    }
+
+    /// When the newest picture was whole, whether or not anybody came for it.
+    pub(in super::super) fn newest(&self) -> Option<Instant> {
+        self.lock().newest
     }
 
     pub(in super::super) async fn next(&self) -> Option<VideoFrame> {
@@ -81,8 +90,6 @@ impl FrameQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     fn frame(rtp_time: u32) -> VideoFrame {
