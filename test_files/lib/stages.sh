@@ -145,6 +145,8 @@ stage_lint() {
     check "shell scripts" shellcheck --external-sources --check-sourced test_files/run .ci/run
     check "Python, rules" ruff check --quiet test_files
     check "Python, format" ruff format --quiet --check test_files
+    check "example drivers, rules" ruff check --quiet --config test_files/ruff.toml docs/drivers
+    check "example drivers, arithmetic" python3 docs/drivers/serial_board.py --check
     check "Dockerfiles" hadolint Dockerfile.server Dockerfile.worker
     check "workflows, schema" check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
     check "workflows, security" zizmor --offline --quiet --no-progress .github

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from programs import json_line, logged, program
 
+# These stories are about what the programs say, not about how busy this machine is.
+PATIENT = ("--max-picture-age", "5s")
+
 
 @asynccontextmanager
 async def standalone(files: Path, *arguments: str):
     """Broker, rover and page in one program."""
     async with program(
         "halyard-worker",
-        *("standalone", "--listen", "127.0.0.1:0", "--files", str(files), "--json"),
+        *("standalone", "--listen", "127.0.0.1:0", "--files", str(files), "--json", *PATIENT),
         *arguments,
         log="standalone",
     ) as worker:
@@ -32,7 +35,7 @@ async def three_programs(files: Path):
         address = (await logged("server", r"serving .* at (http://[^\s\"]+)"))[1]
         async with program(
             "halyard-worker",
-            *("run", "--server", address, "--files", str(files), "--json"),
+            *("run", "--server", address, "--files", str(files), "--json", *PATIENT),
             log="worker",
         ) as worker:
             yield await json_line(worker, "room")

@@ -38,6 +38,7 @@ pub mod jobs;
 pub mod logging;
 pub mod machine;
 pub mod media;
+pub mod record;
 pub mod report;
 pub mod run;
 pub mod session;

@@ -8,20 +8,27 @@ use halyard_client::{
 };
 use halyard_protocol::signal::{EXISTING_TAG, Metadata, WORKER_TAG};
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::sync::{broadcast::error::RecvError, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::{CameraSettings, DriverSpec, Settings},
-    driver::{Driver, none::NoDriver, sim::SimDriver},
+    drive::Rules,
+    driver::{
+        Driver,
+        exec::{ExecDriver, ExecError},
+        none::NoDriver,
+        sim::SimDriver,
+    },
     existing::{Common, requests::Offer},
     host::{Announcer, Host},
     jobs::{self, Jobs, JobsError, JobsHandle},
-    machine::Machine,
+    machine::{Machine, MachineHandle},
     media::{
         Fanout, SourceError, SourceSpec, Track, Tracks,
         sim::{Sim, WorldConfig},
     },
+    record::{RecordError, Recorder},
     session::{Shared, hello::AGENT},
     sound::{Sound, SoundError, Speaker},
 };
@@ -32,9 +39,15 @@ pub enum StartError {
     /// The folder of `--files` cannot be used.
     #[error(transparent)]
     Files(#[from] OpenRootError),
+    /// The folder of `--record` cannot be used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// Jobs cannot be run.
     #[error(transparent)]
     Jobs(#[from] JobsError),
+    /// The owner's driver program does not start.
+    #[error(transparent)]
+    Driver(#[from] ExecError),
     /// The picture cannot be made.
     #[error("the picture {track:?}: {source}")]
     Video {
@@ -68,6 +81,8 @@ pub struct Parts {
     metadata: Metadata,
     presence: watch::Receiver<Metadata>,
     _announcer: AbortOnDropHandle<()>,
+    recorder: Option<Recorder>,
+    _sight: Option<AbortOnDropHandle<()>>,
 }
 
 impl Parts {
@@ -93,17 +108,34 @@ impl Parts {
         let tracks = Tracks::new(tracks);
         let sound = Sound::start(&settings.audio)?;
         let speaker = Speaker::start(&settings.speaker)?;
-        let driver: Box<dyn Driver> = match (&world, settings.driver) {
+        // Who drives looks at the first picture, unless they choose another.
+        let first = tracks.first().map(|track| track.fanout().clone());
+        let driver: Box<dyn Driver> = match (&world, &settings.driver) {
             (Some(world), DriverSpec::Sim) => Box::new(SimDriver::new(world.handle())),
+            (_, DriverSpec::Exec(command)) => Box::new(ExecDriver::start(command.clone()).await?),
             _ => Box::new(NoDriver),
         };
-        let machine = Machine::start(driver);
+        let rules = Rules {
+            limits: driver.limits().unwrap_or_default(),
+            max_age: settings.max_command_age,
+            // Where there is no picture, nobody can be asked how old theirs is.
+            max_picture_age: settings.max_picture_age.filter(|_| first.is_some()),
+        };
+        let machine = Machine::start(driver, rules);
+        let sight = first.clone().map(|fanout| {
+            AbortOnDropHandle::new(tokio::spawn(watch_picture(fanout, machine.handle())))
+        });
         let jobs = start_jobs(settings)?;
         let handle = jobs.as_ref().map(Jobs::handle);
         let has = |name: &str| jobs.is_some() && settings.jobs.iter().any(|job| job.name == name);
         let offer = Offer { trains: has("train"), tracks: has("track"), is_busy: false };
         let existing = Common::open(settings.files.as_deref(), settings.psk.clone(), offer);
         let existing = existing.map_err(StartError::Place)?;
+        let recorder = match &settings.record {
+            Some(plan) => Some(Recorder::start(plan, first.as_ref(), &machine.handle())?),
+            None => None,
+        };
+        let recording = recorder.as_ref().map(Recorder::status);
         let host = Host::start().map_err(StartError::Host)?;
         let announcer = Announcer {
             host: host.handle(),
@@ -120,6 +152,7 @@ impl Parts {
             jobs: handle,
             existing,
             host: host.handle(),
+            recording,
             threads,
         };
         let told = announcer.properties();
@@ -135,6 +168,8 @@ impl Parts {
             host,
             metadata,
             presence,
+            recorder,
+            _sight: sight,
             _announcer: announcer,
         })
     }
@@ -157,6 +192,10 @@ impl Parts {
     /// Stops everything: what could move something first.
     pub async fn stop(self) {
         self.machine.stop().await;
+        // The machine's last words are recorded too.
+        if let Some(recorder) = self.recorder {
+            recorder.stop().await;
+        }
         if let Some(jobs) = self.jobs {
             jobs.stop().await;
         }
@@ -172,6 +211,18 @@ impl Parts {
         }
         self.host.stop().await;
         self.shared.threads.clone().shutdown().await;
+    }
+}
+
+/// Tells the machine whenever what is shown is a slate, and when it is a picture again.
+async fn watch_picture(fanout: Fanout, machine: MachineHandle) {
+    let mut events = fanout.events();
+    loop {
+        machine.picture(fanout.trouble()).await;
+        // Who missed some looks at how it is now.
+        if let Err(RecvError::Closed) = events.recv().await {
+            return;
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 use halyard_client::tls::Trust;
 use halyard_protocol::{
     ids::RoomId,
-    limits::{DEFAULT_ROOM_TTL, RIGHTS_LEASE},
+    limits::{DEFAULT_ROOM_TTL, DRIVE_MAX_AGE, DRIVE_MAX_PICTURE_AGE, RIGHTS_LEASE},
     token::Token,
 };
 use url::Url;
@@ -35,6 +35,7 @@ use crate::{
         gst::{Encoder, encoders},
         stills,
     },
+    record::{self, RecordPlan},
     sound::{SoundSpec, SpeakerSpec},
 };
 
@@ -56,6 +57,13 @@ pub struct Settings {
     pub speaker: SpeakerSpec,
     /// What is driven.
     pub driver: DriverSpec,
+    /// What a driver says has to be about a state of the machine no older than this.
+    pub max_command_age: Duration,
+    /// What a driver sees has to be no older than this; `None` for machines that are driven without
+    /// a picture, which is what counts where there is none.
+    pub max_picture_age: Option<Duration>,
+    /// What is recorded, and where.
+    pub record: Option<RecordPlan>,
     /// The folder whose files peers may reach; without it files are refused.
     pub files: Option<PathBuf>,
     /// What may be run as jobs.
@@ -111,6 +119,9 @@ impl Default for Settings {
             audio: SoundSpec::None,
             speaker: SpeakerSpec::None,
             driver: DriverSpec::Sim,
+            max_command_age: DRIVE_MAX_AGE,
+            max_picture_age: Some(DRIVE_MAX_PICTURE_AGE),
+            record: None,
             files: None,
             jobs: Vec::new(),
             jobs_dir: None,
@@ -138,10 +149,12 @@ impl Default for Settings {
 }
 
 /// What is driven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DriverSpec {
     /// The rover of the simulated world.
     Sim,
+    /// A program of the owner's and its arguments, spoken to in lines of JSON.
+    Exec(Vec<String>),
     /// Nothing.
     None,
 }
@@ -160,7 +173,7 @@ impl Settings {
         let driver = values.one("driver", |text| match text {
             "sim" => Some(DriverSpec::Sim),
             "none" => Some(DriverSpec::None),
-            _ => None,
+            _ => text.strip_prefix("exec:").and_then(words).map(DriverSpec::Exec),
         })?;
         let encoder = values.one("encoder", |text| match text {
             "auto" => Some(None),
@@ -183,6 +196,8 @@ impl Settings {
             let why = "jobs are written down there, so that none is forgotten";
             return Err(SettingError::Needs { key: "job", needs: "jobs_dir", why });
         }
+        let record = values.one("record", path)?;
+        let record_max = values.one("record_max", bytes)?.unwrap_or(record::DEFAULT_MAX);
         let room = values.one("room", |text| RoomId::new(text).ok())?;
         let token = values.one("token", |text| (!text.is_empty()).then(|| Token::new(text)))?;
         let room = match (room, token) {
@@ -204,6 +219,16 @@ impl Settings {
             audio: values.one("audio", |text| text.parse().ok())?.unwrap_or_default(),
             speaker: values.one("speaker", |text| text.parse().ok())?.unwrap_or_default(),
             driver,
+            max_command_age: values
+                .one("max_command_age", age)?
+                .unwrap_or(standard.max_command_age),
+            max_picture_age: values
+                .one("max_picture_age", |text| match text {
+                    "off" => Some(None),
+                    text => age(text).map(Some),
+                })?
+                .unwrap_or(standard.max_picture_age),
+            record: record.map(|dir| RecordPlan { dir, max: record_max }),
             files,
             jobs: values.jobs.clone(),
             jobs_dir,
@@ -258,6 +283,31 @@ impl Settings {
 
 fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// A command line as its words, quoted as in a shell; nothing in it is expanded.
+fn words(text: &str) -> Option<Vec<String>> {
+    shlex::split(text).filter(|words| words.first().is_some_and(|program| !program.is_empty()))
+}
+
+/// Shorter is what no link can do, longer is not safe any more.
+fn age(text: &str) -> Option<Duration> {
+    let accepted = Duration::from_millis(50)..=Duration::from_secs(5);
+    humantime::parse_duration(text).ok().filter(|age| accepted.contains(age))
+}
+
+/// With a unit of 1024s or without; less than 16 MiB would keep no more than seconds.
+fn bytes(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let factor = match text[end..].trim() {
+        "" => 1,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        "TiB" | "T" => 1 << 40,
+        _ => return None,
+    };
+    let bytes = text[..end].parse::<u64>().ok()?.checked_mul(factor)?;
+    (bytes >= 16 << 20).then_some(bytes)
 }
 
 fn count(text: &str) -> Option<usize> {

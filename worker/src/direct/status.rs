@@ -7,7 +7,11 @@ use halyard_protocol::{
 use serde::Serialize;
 
 use super::Direct;
-use crate::media::stills::Stills;
+use crate::{
+    drive::{Counts, Rule},
+    media::stills::Stills,
+    record::RecordStatus,
+};
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -25,22 +29,31 @@ pub(super) struct Status {
     /// Those that watch `GET /mjpeg` now.
     mjpeg_viewers: usize,
     drive: Drive,
+    /// Where what is recorded, and how that goes; absent where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<RecordStatus>,
 }
 
 #[derive(Debug, Serialize)]
 struct Drive {
-    driver: &'static str,
+    driver: String,
     /// Who drives.
     holder: Option<PeerId>,
     estop: bool,
+    /// The rule by which nothing moves now.
+    stopped: Option<Rule>,
+    /// What is wrong with what speaks to the machine.
+    fault: Option<String>,
     /// Metres a second.
     speed: f64,
+    /// How often each rule did something.
+    counts: Counts,
 }
 
 pub(super) fn status(direct: &Direct) -> Status {
     let shared = &direct.shared;
     let standing = shared.machine.standing().borrow().clone();
-    let speed = shared.machine.telemetry().borrow().state.speed;
+    let told = shared.machine.telemetry().borrow().clone();
     Status {
         word: "ok",
         version: env!("CARGO_PKG_VERSION"),
@@ -50,11 +63,15 @@ pub(super) fn status(direct: &Direct) -> Status {
         viewers: shared.tracks.iter().map(|track| track.fanout().stats().viewers).sum(),
         webrtc: direct.webrtc,
         mjpeg_viewers: direct.stills.iter().map(Stills::viewers).sum(),
+        recording: shared.recording.as_ref().map(|status| status.borrow().clone()),
         drive: Drive {
-            driver: shared.machine.facts().driver,
+            driver: shared.machine.facts().driver.clone(),
             holder: standing.holder,
             estop: standing.latched_by.is_some(),
-            speed,
+            stopped: told.stopped,
+            fault: told.fault,
+            speed: told.state.speed,
+            counts: told.counts,
         },
     }
 }

@@ -7,6 +7,8 @@ use halyard_protocol::{
     ids::PeerId,
 };
 
+use serde::Serialize;
+
 use super::Velocity;
 
 /// The `code` of the notice that somebody else drives now. (`CONTROL_LEASE` says the same to
@@ -18,14 +20,21 @@ pub const LEASE_CHANGED: &str = "lease_changed";
 pub enum Rule {
     /// Only the lease's holder drives, under its present number.
     Lease,
-    /// Old and repeated messages are not followed.
+    /// Repeated messages, and those that came out of order, are not followed.
     Sequence,
+    /// Messages that were said about a state of long ago are not followed.
+    Stale,
     /// Speeds are numbers.
     NotFinite,
     /// Silence stops the machine.
     Watchdog,
-    /// Without a hand on the controls the machine stops.
+    /// Without a hand on the controls the machine stops, and after every stop the hand has to come
+    /// off first.
     DeadMan,
+    /// Who sees an old picture, or none, does not drive.
+    Picture,
+    /// What speaks to the machine has to be there.
+    Driver,
     /// More than the machine can do is cut to what it can.
     Limits,
     /// Speed changes take their time.
@@ -35,14 +44,32 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All of them, in their order.
+    pub const ALL: [Self; 11] = [
+        Self::Lease,
+        Self::Sequence,
+        Self::Stale,
+        Self::NotFinite,
+        Self::Watchdog,
+        Self::DeadMan,
+        Self::Picture,
+        Self::Driver,
+        Self::Limits,
+        Self::Slew,
+        Self::Estop,
+    ];
+
     /// The word on the wire and in the log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lease => "lease",
             Self::Sequence => "sequence",
+            Self::Stale => "stale",
             Self::NotFinite => "not_finite",
             Self::Watchdog => "watchdog",
             Self::DeadMan => "dead_man",
+            Self::Picture => "picture",
+            Self::Driver => "driver",
             Self::Limits => "limits",
             Self::Slew => "slew",
             Self::Estop => "estop",
@@ -56,8 +83,16 @@ impl fmt::Display for Rule {
     }
 }
 
+/// By its word.
+impl Serialize for Rule {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// How the lease came to change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LeaseChange {
     /// Nobody drove, somebody asked.
     Granted,
@@ -70,7 +105,8 @@ pub enum LeaseChange {
 }
 
 /// Something that people or the log should know.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Somebody else drives now, or nobody.
     Lease {
@@ -103,6 +139,15 @@ pub enum Event {
         rule: Rule,
         /// Who drove.
         driver: PeerId,
+        /// What was wrong.
+        why: String,
+    },
+    /// The controls were let go after a stop, and what caused it is over: it may move again.
+    Ready {
+        /// What had stopped it.
+        rule: Rule,
+        /// Who drives.
+        driver: PeerId,
     },
     /// The machine does less than asked. Told once, when it begins.
     Limited {
@@ -123,6 +168,7 @@ impl Event {
             Self::Estop { .. } => Rule::Estop,
             Self::Refused { rule, .. }
             | Self::Tripped { rule, .. }
+            | Self::Ready { rule, .. }
             | Self::Limited { rule, .. } => *rule,
         }
     }
@@ -135,8 +181,8 @@ impl Event {
         }
     }
 
-    /// What people are told. `None` for what is normal in every start (slew) and goes to the log
-    /// alone.
+    /// What people are told. `None` for what is normal in every start (slew, ready) and goes to the
+    /// log alone.
     pub fn notice(&self) -> Option<Notice> {
         let (severity, message) = match self {
             Self::Lease { holder, change, .. } => {
@@ -151,16 +197,11 @@ impl Event {
                 format!("the emergency stop was cleared by {by}; the machine may move again"),
             ),
             Self::Refused { message, .. } => (Severity::Warning, message.clone()),
-            Self::Tripped { rule, driver } => (
+            Self::Tripped { why, .. } => (
                 Severity::Warning,
-                match rule {
-                    Rule::Watchdog => {
-                        format!("stopped: nothing was heard from {driver} for too long")
-                    }
-                    _ => format!("stopped by the rule {rule} while {driver} drove"),
-                },
+                format!("stopped: {why}; to go on, let go of the controls and press again"),
             ),
-            Self::Limited { rule: Rule::Slew, .. } => return None,
+            Self::Ready { .. } | Self::Limited { rule: Rule::Slew, .. } => return None,
             Self::Limited { rule, requested, applied } => (
                 Severity::Info,
                 format!(

@@ -8,7 +8,10 @@ use halyard_protocol::{
     ids::PeerId,
 };
 
-use super::{Event, Lease, LeaseChange, LeaseRefused, Limits, Rule, Velocity, refusals::Refusals};
+use super::{
+    Counts, Event, Lease, LeaseChange, LeaseRefused, Limits, Rule, Rules, Velocity,
+    refusals::Refusals, sight::Sight,
+};
 
 /// What a peer asks of the gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,53 +41,78 @@ pub struct Step {
 #[derive(Debug, Clone, Copy)]
 struct Hand {
     at: Instant,
-    seq: u64,
     held: bool,
     target: Velocity,
-    /// The watchdog has stopped the machine since.
-    tripped: bool,
 }
 
 /// The gate of one machine.
 ///
 /// It starts with nobody at the controls, standing still. The e-stop is latched apart from
-/// everything else: no lease, no reconnect and no restart of a session clears it.
+/// everything else: no lease, no reconnect and no restart of a session clears it. Whatever stopped
+/// the machine, a hand that stays on the controls does not start it again.
 #[derive(Debug)]
 pub struct Gate {
-    limits: Limits,
+    rules: Rules,
+    /// Where [`stamps`](Self::stamp) count from.
+    born: Instant,
     lease: Lease,
     latched: Option<PeerId>,
+    /// What keeps the machine from being driven, whoever drives it.
+    faults: Faults,
+    sight: Sight,
+    /// The newest number heard under this lease.
+    heard: Option<u64>,
     hand: Option<Hand>,
-    /// After an e-stop the controls must be let go once before they count again.
-    needs_release: bool,
+    stopped: Option<Stopped>,
     applied: Velocity,
     stepped: Option<Instant>,
     /// Whether the machine does less than asked, by [`Rule::Limits`] and by [`Rule::Slew`].
     limited: bool,
     slewing: bool,
     refusals: Refusals,
+    counts: Counts,
+}
+
+/// The machine was stopped while a hand was on the controls: that hand has to come off once before
+/// it counts again, whatever becomes of the lease meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stopped {
+    rule: Rule,
+    driver: PeerId,
+}
+
+/// Standing reasons, in words.
+#[derive(Debug, Default)]
+struct Faults {
+    picture: Option<String>,
+    driver: Option<String>,
 }
 
 impl Gate {
-    /// Nobody drives, nothing moves.
-    pub fn new(limits: Limits) -> Self {
+    /// Nobody drives, nothing moves. Stamps count from `born`.
+    pub fn new(rules: Rules, born: Instant) -> Self {
         Self {
-            limits,
+            rules,
+            born,
             lease: Lease::default(),
             latched: None,
+            faults: Faults::default(),
+            sight: Sight::new(rules.max_picture_age),
+            heard: None,
             hand: None,
-            needs_release: false,
+            stopped: None,
             applied: Velocity::ZERO,
             stepped: None,
             limited: false,
             slewing: false,
             refusals: Refusals::default(),
+            counts: Counts::default(),
         }
     }
 
     /// What the machine can do at most.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.rules.limits
     }
 
     /// Who drives.
@@ -100,6 +128,40 @@ impl Gate {
     /// What the machine was last told to do.
     pub fn applied(&self) -> Velocity {
         self.applied
+    }
+
+    /// How often each rule did something.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The machine's own clock in milliseconds, as it is told in `TELEMETRY::` and echoed by drivers.
+    pub fn stamp(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.born).as_millis() as u64
+    }
+
+    /// The rule by which nothing moves now, however hard somebody presses; `None` when it would.
+    pub fn stopped_by(&self) -> Option<Rule> {
+        self.standing_cause().map(|(rule, _)| rule).or_else(|| self.hand_must_come_off())
+    }
+
+    /// The rule that stopped whoever drives now, until the controls were let go.
+    fn hand_must_come_off(&self) -> Option<Rule> {
+        let stopped = self.stopped.as_ref()?;
+        self.lease.is_held_by(&stopped.driver).then_some(stopped.rule)
+    }
+
+    /// Something beside the drivers keeps the machine from being driven ([`Rule::Picture`] or
+    /// [`Rule::Driver`]), or does not any more.
+    pub fn fault(&mut self, rule: Rule, why: Option<String>) -> Vec<Event> {
+        let fault = match rule {
+            Rule::Picture if self.rules.max_picture_age.is_none() => return Vec::new(),
+            Rule::Picture => &mut self.faults.picture,
+            Rule::Driver => &mut self.faults.driver,
+            _ => return Vec::new(),
+        };
+        fault.clone_from(&why);
+        why.map_or_else(Vec::new, |why| self.trip(rule, why))
     }
 
     /// A peer asks for something. Its rights are the caller's word: they come from the broker,
@@ -132,11 +194,11 @@ impl Gate {
             return Step { velocity: Velocity::ZERO, halt, events };
         }
         let target = self.target(now, &mut events);
-        let next = self.limits.slew(self.applied, target, dt);
+        let next = self.rules.limits.slew(self.applied, target, dt);
         // Told when it begins; a stop that takes its time is no news.
         let slewing = next != target && !target.is_zero();
         if slewing && !self.slewing {
-            events.push(Event::Limited { rule: Rule::Slew, requested: target, applied: next });
+            events.extend(self.clamped(now, Rule::Slew, target, next));
         }
         self.slewing = slewing;
         let halt = next.is_zero() && !self.applied.is_zero();
@@ -147,92 +209,159 @@ impl Gate {
     /// What the followed message asks for at this moment: nothing without one, nothing after the
     /// watchdog's time, nothing without a hand on the controls.
     fn target(&mut self, now: Instant, events: &mut Vec<Event>) -> Velocity {
-        let (Some(hand), Some(driver)) = (&mut self.hand, self.lease.holder()) else {
-            return Velocity::ZERO;
-        };
-        if !hand.held {
-            return Velocity::ZERO;
-        }
-        if now.saturating_duration_since(hand.at) >= self.limits.watchdog {
-            if !hand.tripped {
-                hand.tripped = true;
-                events.push(Event::Tripped { rule: Rule::Watchdog, driver: driver.clone() });
-            }
+        let Some(hand) = self.hand.filter(|hand| hand.held) else { return Velocity::ZERO };
+        let Some(driver) = self.lease.holder() else { return Velocity::ZERO };
+        let watchdog = self.rules.limits.watchdog;
+        if now.saturating_duration_since(hand.at) >= watchdog {
+            let why = format!(
+                "nothing that counts was heard from {driver} for {} ms",
+                watchdog.as_millis()
+            );
+            events.extend(self.trip(Rule::Watchdog, why));
             return Velocity::ZERO;
         }
         hand.target
     }
 
+    /// Stops the machine. That is news while a hand is on the controls.
+    fn trip(&mut self, rule: Rule, why: String) -> Vec<Event> {
+        let held = self.hand.is_some_and(|hand| hand.held);
+        self.let_go();
+        let Some(driver) = self.lease.holder().filter(|_| held).cloned() else {
+            return Vec::new();
+        };
+        self.counts.trip(rule);
+        self.stopped = Some(Stopped { rule, driver: driver.clone() });
+        vec![Event::Tripped { rule, driver, why }]
+    }
+
     fn drive(&mut self, now: Instant, peer: &PeerId, access: Access, drive: Drive) -> Vec<Event> {
-        if !access.may_operate() {
-            // It may have held the lease with other rights; it does not drive on with these.
-            return self.refuse(now, peer, Rule::Lease, LeaseRefused::Viewer.to_string());
-        }
-        if !self.lease.is_held_by(peer) {
-            let message = match self.lease.holder() {
-                Some(holder) => format!("not followed: {holder} drives"),
-                None => "not followed: request control first".to_owned(),
-            };
-            return self.refuse(now, peer, Rule::Lease, message);
-        }
-        if drive.lease != self.lease.number() {
-            let message = format!(
-                "not followed: said under lease {}, the present one is {}",
-                drive.lease,
-                self.lease.number()
-            );
-            return self.refuse(now, peer, Rule::Lease, message);
+        if let Err(why) = self.may_drive(peer, access, drive.lease) {
+            return self.refuse(now, peer, Rule::Lease, why);
         }
         // The lane neither orders nor repeats, so late ones are normal and nobody's fault.
-        if self.hand.is_some_and(|hand| drive.seq <= hand.seq) {
+        if self.heard.is_some_and(|heard| drive.seq <= heard) {
+            self.counts.refusal(Rule::Sequence);
             tracing::trace!(%peer, seq = drive.seq, rule = %Rule::Sequence, "not followed");
             return Vec::new();
+        }
+        self.heard = Some(drive.seq);
+        // Letting go is followed however late it comes.
+        let fresh = self.is_fresh(now, drive.echo);
+        if drive.held
+            && let Err(why) = &fresh
+        {
+            return self.refuse(now, peer, Rule::Stale, format!("not followed: {why}"));
+        }
+        if fresh.is_ok() {
+            let age = drive.picture_ms.map(|ms| Duration::from_millis(ms.into()));
+            self.sight.report(now, age);
         }
         let asked = Velocity { linear: drive.linear, angular: drive.angular };
         if !asked.is_finite() {
             // Whoever sends nonsense does not get to keep moving on the last sense they made.
-            self.let_go(now, drive.seq);
-            let message = "not followed, stopping: a speed is not a finite number".to_owned();
-            return self.refuse(now, peer, Rule::NotFinite, message);
+            let why = "a speed is not a finite number".to_owned();
+            let mut events = self.trip(Rule::NotFinite, why.clone());
+            if events.is_empty() {
+                events = self.refuse(now, peer, Rule::NotFinite, format!("not followed: {why}"));
+            }
+            return events;
         }
         if !drive.held {
-            self.needs_release = false;
-            self.let_go(now, drive.seq);
-            return Vec::new();
+            self.let_go();
+            return self.released();
         }
-        if let Some(by) = &self.latched {
-            let message = format!("not followed: {by} pressed the emergency stop; clear it first");
-            self.let_go(now, drive.seq);
-            self.needs_release = true;
-            return self.refuse(now, peer, Rule::Estop, message);
+        self.press(now, peer, asked)
+    }
+
+    fn may_drive(&self, peer: &PeerId, access: Access, lease: u64) -> Result<(), String> {
+        if !access.may_operate() {
+            // It may have held the lease with other rights; it does not drive on with these.
+            return Err(LeaseRefused::Viewer.to_string());
         }
-        if self.needs_release {
-            // Falling silent counts as letting go: the message that said so may have been lost.
-            if self
-                .hand
-                .is_some_and(|hand| now.saturating_duration_since(hand.at) < self.limits.watchdog)
-            {
-                self.let_go(now, drive.seq);
-                let message =
-                    "not followed: let go of the controls once after an emergency stop".to_owned();
-                return self.refuse(now, peer, Rule::DeadMan, message);
+        if !self.lease.is_held_by(peer) {
+            return Err(match self.lease.holder() {
+                Some(holder) => format!("not followed: {holder} drives"),
+                None => "not followed: request control first".to_owned(),
+            });
+        }
+        if lease != self.lease.number() {
+            return Err(format!(
+                "not followed: said under lease {lease}, the present one is {}",
+                self.lease.number()
+            ));
+        }
+        Ok(())
+    }
+
+    /// By the machine's own clock alone: the driver echoes a stamp of it.
+    fn is_fresh(&self, now: Instant, echo: Option<u64>) -> Result<(), String> {
+        let echo = echo.ok_or("it echoes no stamp of TELEMETRY, so nobody knows how old it is")?;
+        let stamp = self.stamp(now);
+        let max = self.rules.max_age.as_millis() as u64;
+        match stamp.checked_sub(echo) {
+            None => Err(format!("it echoes the stamp {echo}, which was never told")),
+            Some(age) if age > max => {
+                Err(format!("it is about the machine of {age} ms ago, at most {max} ms count"))
             }
-            self.needs_release = false;
+            Some(_) => Ok(()),
         }
-        let target = self.limits.clamp(asked);
-        self.hand = Some(Hand { at: now, seq: drive.seq, held: true, target, tripped: false });
+    }
+
+    /// A hand is on the controls.
+    fn press(&mut self, now: Instant, peer: &PeerId, asked: Velocity) -> Vec<Event> {
+        if let Some((rule, why)) = self.standing_cause() {
+            let mut events = self.trip(rule, why.clone());
+            // Even where nothing moved: a key that is held until the cause is gone starts nothing.
+            self.stopped = Some(Stopped { rule, driver: peer.clone() });
+            if events.is_empty() {
+                events = self.refuse(now, peer, rule, format!("not followed: {why}"));
+            }
+            return events;
+        }
+        if let Some(rule) = self.hand_must_come_off() {
+            self.let_go();
+            let why = format!("not followed: let go of the controls once after a stop ({rule})");
+            return self.refuse(now, peer, Rule::DeadMan, why);
+        }
+        let target = self.rules.limits.clamp(asked);
+        self.hand = Some(Hand { at: now, held: true, target });
         let limited = target != asked;
         let news = limited && !self.limited;
         self.limited = limited;
-        if news {
-            return vec![Event::Limited { rule: Rule::Limits, requested: asked, applied: target }];
-        }
-        Vec::new()
+        if news { self.clamped(now, Rule::Limits, asked, target) } else { Vec::new() }
     }
 
-    fn let_go(&mut self, now: Instant, seq: u64) {
-        let target = Velocity::ZERO;
-        self.hand = Some(Hand { at: now, seq, held: false, target, tripped: false });
+    /// What lasts and lets nothing move, the gravest first.
+    fn standing_cause(&self) -> Option<(Rule, String)> {
+        if let Some(by) = &self.latched {
+            let why = format!("{by} pressed the emergency stop; an operator has to clear it first");
+            return Some((Rule::Estop, why));
+        }
+        if let Some(why) = &self.faults.driver {
+            return Some((Rule::Driver, why.clone()));
+        }
+        if let Some(why) = &self.faults.picture {
+            return Some((Rule::Picture, why.clone()));
+        }
+        self.sight.blind().map(|why| (Rule::Picture, why.to_owned()))
+    }
+
+    /// The controls were let go: after a stop they count again, as soon as its cause is gone.
+    fn released(&mut self) -> Vec<Event> {
+        match self.stopped.take_if(|stopped| self.lease.is_held_by(&stopped.driver)) {
+            Some(Stopped { rule, driver }) if self.standing_cause().is_none() => {
+                vec![Event::Ready { rule, driver }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn let_go(&mut self) {
+        if let Some(hand) = &mut self.hand {
+            hand.held = false;
+            hand.target = Velocity::ZERO;
+        }
         self.limited = false;
     }
 
@@ -259,11 +388,13 @@ impl Gate {
         }
     }
 
-    /// Nothing of the old driver's outlives the lease: neither speed nor sequence.
+    /// Nothing of the old driver's outlives the lease: neither speed nor sequence nor picture.
     fn lease_changed(&mut self, change: LeaseChange) -> Event {
+        self.counts.lease_changes += 1;
+        self.heard = None;
         self.hand = None;
-        self.needs_release = false;
         self.limited = false;
+        self.sight.forget();
         Event::Lease { holder: self.lease.holder().cloned(), number: self.lease.number(), change }
     }
 
@@ -277,12 +408,13 @@ impl Gate {
         match action {
             EstopAction::Press if self.latched.is_some() => Vec::new(),
             EstopAction::Press => {
+                self.counts.trip(Rule::Estop);
                 self.latched = Some(peer.clone());
-                self.needs_release = self.hand.is_some_and(|hand| hand.held);
-                if let Some(hand) = &mut self.hand {
-                    hand.held = false;
-                    hand.target = Velocity::ZERO;
+                let driver = self.lease.holder().filter(|_| self.hand.is_some_and(|h| h.held));
+                if let Some(driver) = driver.cloned() {
+                    self.stopped = Some(Stopped { rule: Rule::Estop, driver });
                 }
+                self.let_go();
                 vec![Event::Estop { latched: true, by: peer.clone() }]
             }
             EstopAction::Clear if !access.may_operate() => {
@@ -306,8 +438,25 @@ impl Gate {
     }
 
     fn refuse(&mut self, now: Instant, peer: &PeerId, rule: Rule, message: String) -> Vec<Event> {
+        self.counts.refusal(rule);
         if self.refusals.due(now, peer, rule) {
             vec![Event::Refused { peer: peer.clone(), rule, message }]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn clamped(
+        &mut self,
+        now: Instant,
+        rule: Rule,
+        requested: Velocity,
+        applied: Velocity,
+    ) -> Vec<Event> {
+        self.counts.clamp(rule);
+        let driver = self.lease.holder().cloned();
+        if driver.is_some_and(|driver| self.refusals.due(now, &driver, rule)) {
+            vec![Event::Limited { rule, requested, applied }]
         } else {
             Vec::new()
         }

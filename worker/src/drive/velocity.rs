@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use halyard_protocol::{channel::DriveLimits, limits::DRIVE_WATCHDOG};
+use halyard_protocol::limits::DRIVE_WATCHDOG;
 use serde::Serialize;
 
 /// Where to, how fast.
@@ -65,15 +65,6 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The words for `HELLO`.
-    pub fn told(&self) -> DriveLimits {
-        DriveLimits {
-            max_linear: self.max_linear,
-            max_angular: self.max_angular,
-            watchdog_ms: self.watchdog.as_millis() as u64,
-        }
-    }
-
     /// The nearest velocity that the machine can do. `asked` must be finite.
     pub fn clamp(&self, asked: Velocity) -> Velocity {
         Velocity {

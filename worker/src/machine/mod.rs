@@ -8,7 +8,9 @@
 //! Nobody is waited for: standing facts (who drives, e-stop, telemetry) are latest-wins, notices
 //! are dropped for a session that does not keep up, and answers to commands are futures.
 
+mod budget;
 mod ledger;
+mod reliable;
 mod task;
 mod telemetry;
 
@@ -16,7 +18,10 @@ use std::{sync::Arc, time::Instant};
 
 use halyard_protocol::{
     access::Access,
-    channel::{Ack, ActionSpec, Command, Drive, DriveLimits, EstopAction, LeaseRequest, Notice},
+    channel::{
+        Ack, ActionSpec, Command, Drive, DriveLimits, EstopAction, LeaseRequest, Notice,
+        TelemetrySchema,
+    },
     ids::PeerId,
 };
 use tokio::{
@@ -25,9 +30,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use reliable::{Values, difference, own_fields};
+use serde_json::Value;
 pub use telemetry::Telemetry;
 
-use crate::{drive::Input, driver::Driver};
+use crate::{
+    drive::{Input, Rules},
+    driver::Driver,
+};
 
 /// Asks that wait. At fifty turns a second and twenty messages a second from each of some fifty
 /// peers this is many times what a turn finds.
@@ -35,6 +45,9 @@ const ASKS: usize = 256;
 
 /// Notices that a session may be behind before it loses some.
 const NEWS: usize = 64;
+
+/// Entries of the journal that a reader may be behind before it loses some.
+const JOURNAL: usize = 256;
 
 /// A running machine. Dropping it stops the machine without waiting.
 #[derive(Debug)]
@@ -52,6 +65,8 @@ pub struct MachineHandle {
     news: broadcast::Sender<News>,
     standing: watch::Receiver<Standing>,
     telemetry: watch::Receiver<Telemetry>,
+    reliable: watch::Receiver<Values>,
+    journal: broadcast::Sender<Entry>,
     facts: Arc<Facts>,
 }
 
@@ -59,11 +74,15 @@ pub struct MachineHandle {
 #[derive(Debug)]
 pub struct Facts {
     /// What drives it.
-    pub driver: &'static str,
+    pub driver: String,
     /// Its limits; `None` when it cannot be driven.
     pub limits: Option<DriveLimits>,
     /// What can be asked of it.
     pub actions: Vec<ActionSpec>,
+    /// What its telemetry means.
+    pub schema: TelemetrySchema,
+    /// Where stamps count from.
+    pub born: Instant,
 }
 
 /// Who drives, and whether anything may move: latest wins, never lost.
@@ -88,6 +107,15 @@ pub struct News {
     pub notice: Notice,
 }
 
+/// Something that happened at the machine, for who writes it down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// When.
+    pub at: Instant,
+    /// What: an object that names its `event`.
+    pub what: Value,
+}
+
 /// Who asks, and what the broker says they may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker {
@@ -101,26 +129,47 @@ pub struct Asker {
 enum Ask {
     Gate(Asker, Input),
     Command { asker: Asker, command: Command, arrived: Instant, reply: oneshot::Sender<Ack> },
+    Picture(Option<String>),
 }
 
 impl Machine {
-    /// Starts the machine's task.
-    pub fn start(driver: Box<dyn Driver>) -> Self {
+    /// Starts the machine's task. It goes by these rules.
+    pub fn start(driver: Box<dyn Driver>, rules: Rules) -> Self {
         let (asks, asked) = mpsc::channel(ASKS);
         let (urgent, urgently) = mpsc::channel(ASKS);
         let (news, _) = broadcast::channel(NEWS);
+        let (journal, _) = broadcast::channel(JOURNAL);
         let (standing, stands) = watch::channel(Standing::default());
         let (telemetry, tells) = watch::channel(Telemetry::default());
+        let (reliable, relies) = watch::channel(Values::default());
+        let born = Instant::now();
         let facts = Arc::new(Facts {
-            driver: driver.name(),
-            limits: driver.limits().map(|limits| limits.told()),
+            driver: driver.name().to_owned(),
+            limits: driver.limits().map(|_| rules.told()),
             actions: driver.actions().into_iter().map(|action| action.spec).collect(),
+            schema: TelemetrySchema { fields: reliable::schema(driver.fields()) },
+            born,
         });
         let stop = CancellationToken::new();
-        let task = task::Task::new(driver, news.clone(), standing, telemetry);
+        let out = task::Out {
+            news: news.clone(),
+            journal: journal.clone(),
+            standing,
+            telemetry,
+            reliable,
+        };
+        let task = task::Task::new(driver, rules, born, out);
         let task = tokio::spawn(task.run(asked, urgently, stop.clone()));
-        let handle =
-            MachineHandle { asks, urgent, news, standing: stands, telemetry: tells, facts };
+        let handle = MachineHandle {
+            asks,
+            urgent,
+            news,
+            standing: stands,
+            telemetry: tells,
+            reliable: relies,
+            journal,
+            facts,
+        };
         Self { handle, stop, task }
     }
 
@@ -161,6 +210,16 @@ impl MachineHandle {
         self.telemetry.clone()
     }
 
+    /// What of its state must not be missed: latest wins, and whoever reads it late reads it whole.
+    pub fn reliable(&self) -> watch::Receiver<Values> {
+        self.reliable.clone()
+    }
+
+    /// What happens at the machine from now on, for who writes it down.
+    pub fn journal(&self) -> broadcast::Receiver<Entry> {
+        self.journal.subscribe()
+    }
+
     /// What people should know, from now on.
     pub fn news(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
@@ -188,6 +247,12 @@ impl MachineHandle {
     /// Passes an `ESTOP::` on, before everything else.
     pub async fn estop(&self, asker: Asker, action: EstopAction) {
         let _ = self.urgent.send(Ask::Gate(asker, Input::Estop(action))).await;
+    }
+
+    /// The picture shows something else than the machine (why), or the machine again. Before
+    /// everything else.
+    pub async fn picture(&self, trouble: Option<String>) {
+        let _ = self.urgent.send(Ask::Picture(trouble)).await;
     }
 
     /// The peer left or its connection is lost: what it drove stops. Before everything else, and

@@ -17,12 +17,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use serde_json::{Value, json};
+
 use super::{
-    Ask, Asker, News, Standing, Telemetry,
+    Ask, Asker, Entry, News, Standing, Telemetry, Values,
+    budget::Budget,
     ledger::{Known, Ledger},
+    reliable::Reliable,
 };
 use crate::{
-    drive::{Event, Gate, Input, Velocity},
+    drive::{Event, Gate, Input, Rule, Rules, Velocity},
     driver::{Action, Driver},
 };
 
@@ -56,10 +60,20 @@ pub(super) struct Task {
     epoch: CancellationToken,
     /// Of those whose commands move the machine: what they began is called off when they are gone.
     hands: HashMap<PeerId, CancellationToken>,
-    news: broadcast::Sender<News>,
-    standing: watch::Sender<Standing>,
-    telemetry: watch::Sender<Telemetry>,
+    reliable: Reliable,
+    fault: Option<String>,
+    budget: Budget,
+    out: Out,
     told: u64,
+}
+
+/// Whom the machine tells.
+pub(super) struct Out {
+    pub(super) news: broadcast::Sender<News>,
+    pub(super) journal: broadcast::Sender<Entry>,
+    pub(super) standing: watch::Sender<Standing>,
+    pub(super) telemetry: watch::Sender<Telemetry>,
+    pub(super) reliable: watch::Sender<Values>,
 }
 
 /// The driver. Whatever the way out, a panic among them, the machine stands still afterwards.
@@ -79,26 +93,21 @@ impl Drop for Hands {
 }
 
 impl Task {
-    pub(super) fn new(
-        driver: Box<dyn Driver>,
-        news: broadcast::Sender<News>,
-        standing: watch::Sender<Standing>,
-        telemetry: watch::Sender<Telemetry>,
-    ) -> Self {
-        let limits = driver.limits();
+    pub(super) fn new(driver: Box<dyn Driver>, rules: Rules, born: Instant, out: Out) -> Self {
         Self {
-            gate: Gate::new(limits.unwrap_or_default()),
-            drivable: limits.is_some(),
+            gate: Gate::new(rules, born),
+            drivable: driver.limits().is_some(),
             actions: driver.actions(),
+            reliable: Reliable::new(&driver.fields()),
             driver: Hands(driver),
             ledger: Ledger::default(),
             running: JoinSet::new(),
             waiting: HashMap::new(),
             epoch: CancellationToken::new(),
             hands: HashMap::new(),
-            news,
-            standing,
-            telemetry,
+            fault: None,
+            budget: Budget::new(born),
+            out,
             told: 0,
         }
     }
@@ -130,6 +139,7 @@ impl Task {
         }
         self.driver.halt();
         self.running.shutdown().await;
+        self.driver.0.close().await;
         tracing::info!(driver = self.driver.0.name(), "the machine stands still");
     }
 
@@ -138,6 +148,10 @@ impl Task {
             Ask::Gate(asker, input) => self.gate_input(&asker, input),
             Ask::Command { asker, command, arrived, reply } => {
                 self.command(&asker, command, arrived, reply);
+            }
+            Ask::Picture(trouble) => {
+                let events = self.gate.fault(Rule::Picture, trouble);
+                self.publish(events);
             }
         }
     }
@@ -167,6 +181,18 @@ impl Task {
     }
 
     fn turn(&mut self) {
+        let fault = self.driver.0.fault();
+        if fault != self.fault {
+            if let Some(why) = &fault {
+                tracing::error!(%why, "the machine does not follow");
+            } else {
+                tracing::info!("the machine follows again");
+            }
+            self.note(json!({ "event": "fault", "rule": Rule::Driver, "why": fault }));
+            let events = self.gate.fault(Rule::Driver, fault.clone());
+            self.fault = fault;
+            self.publish(events);
+        }
         let step = self.gate.step(Instant::now());
         self.driver.0.set_velocity(step.velocity);
         if step.halt {
@@ -177,25 +203,49 @@ impl Task {
 
     fn tell(&mut self) {
         self.told += 1;
+        let told = self.telemetry();
+        self.rely(&told);
+        self.out.telemetry.send_replace(told);
+    }
+
+    fn telemetry(&mut self) -> Telemetry {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.telemetry.send_replace(Telemetry {
+        Telemetry {
             seq: self.told,
             time_ms: time.as_millis() as u64,
+            stamp: self.gate.stamp(Instant::now()),
             state: self.driver.0.state(),
             estop: self.gate.latched().is_some(),
+            stopped: self.gate.stopped_by(),
             driver: self.gate.lease().holder().cloned(),
+            fault: self.fault.clone(),
+            counts: *self.gate.counts(),
+        }
+    }
+
+    fn rely(&mut self, told: &Telemetry) {
+        let values = self.reliable.values(told);
+        self.out.reliable.send_if_modified(|known| {
+            let changed = **known != values;
+            if changed {
+                *known = values.into();
+            }
+            changed
         });
     }
 
-    /// Every event goes to the log with its rule, and to people where it concerns them.
+    /// Every event goes to the log with its rule, to the journal, and to people where it concerns
+    /// them; as many as anybody can read.
     fn publish(&mut self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
         for event in events {
-            tracing::info!(rule = %event.rule(), ?event, "drive gate");
             let cleared = match &event {
                 Event::Estop { latched: false, by } => Some(by.clone()),
                 _ => None,
             };
-            self.standing.send_if_modified(|standing| {
+            self.out.standing.send_if_modified(|standing| {
                 let now = Standing {
                     holder: self.gate.lease().holder().cloned(),
                     number: self.gate.lease().number(),
@@ -206,10 +256,29 @@ impl Task {
                 *standing = now;
                 changed
             });
+            // The e-stop is always said.
+            let unsaid = match (self.budget.take(Instant::now()), &event) {
+                (Some(unsaid), _) => unsaid,
+                (None, Event::Estop { .. }) => 0,
+                (None, _) => continue,
+            };
+            if unsaid > 0 {
+                tracing::warn!(unsaid, "drive gate: more happened than is said");
+            }
+            tracing::info!(rule = %event.rule(), ?event, "drive gate");
+            self.note(json!(event));
             if let Some(notice) = event.notice() {
-                let _ = self.news.send(News { to: event.concerns().cloned(), notice });
+                let _ = self.out.news.send(News { to: event.concerns().cloned(), notice });
             }
         }
+        // What must not be missed does not wait for the next report.
+        let told = self.telemetry();
+        self.rely(&told);
+    }
+
+    fn note(&self, what: Value) {
+        // Nobody writing it down is no error.
+        let _ = self.out.journal.send(Entry { at: Instant::now(), what });
     }
 
     fn command(
@@ -223,7 +292,11 @@ impl Task {
             let _ = reply.send(refusal);
             return;
         }
-        match self.ledger.begin(&asker.peer, &command.id) {
+        match self.ledger.begin(&asker.peer, &command) {
+            Known::Other => {
+                let text = "this id was another command; every command has an id of its own";
+                let _ = reply.send(Ack::failed(command.id, "id_reused", text));
+            }
             Known::Done(ack) => {
                 let _ = reply.send(ack);
             }
@@ -267,9 +340,15 @@ impl Task {
             ));
         }
         if let Some(deadline) = command.deadline_ms
-            && arrived.elapsed() > Duration::from_millis(deadline)
+            && self.age(command, arrived) > Duration::from_millis(deadline)
         {
-            return Err(refuse("late", format!("it was not begun within {deadline} ms")));
+            return Err(refuse(
+                "late",
+                format!("it was not begun within {deadline} ms, and is not done any more"),
+            ));
+        }
+        if let Some(fault) = &self.fault {
+            return Err(refuse("failed", fault.clone()));
         }
         if action.moves
             && let Some(by) = self.gate.latched()
@@ -288,8 +367,21 @@ impl Task {
         Ok(action.clone())
     }
 
+    /// How long ago a command was given: by the stamp that it echoes, or else since it arrived.
+    fn age(&self, command: &Command, arrived: Instant) -> Duration {
+        let here = arrived.elapsed();
+        let stamp = self.gate.stamp(Instant::now());
+        // A stamp that was never told is of another life of this worker, or nonsense.
+        let echoed = command.echo.and_then(|echo| stamp.checked_sub(echo));
+        echoed.map_or(here, |ms| here.max(Duration::from_millis(ms)))
+    }
+
     fn start(&mut self, peer: PeerId, command: Command, moves: bool) {
         tracing::info!(%peer, id = %command.id, name = %command.name, "command");
+        self.note(json!({
+            "event": "command", "peer": peer, "id": command.id, "name": command.name,
+            "args": command.args,
+        }));
         // A driver that panics loses its command, not its asker's patience.
         let work = self.driver.0.command(&command.name, command.args);
         let work = std::panic::AssertUnwindSafe(work).catch_unwind();
@@ -341,6 +433,9 @@ impl Task {
                 let _ = waiter.send(ack.clone());
             }
         }
+        self.note(json!({
+            "event": "ack", "peer": peer, "id": ack.id, "ok": ack.ok, "error": ack.error,
+        }));
         self.ledger.end(peer, ack);
     }
 }

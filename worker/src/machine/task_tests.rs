@@ -20,6 +20,7 @@ struct Diary {
     velocity: Velocity,
     stops: usize,
     done: Vec<String>,
+    fault: Option<String>,
 }
 
 struct Paper(Arc<Mutex<Diary>>);
@@ -57,6 +58,10 @@ impl Driver for Paper {
         DriverState::default()
     }
 
+    fn fault(&mut self) -> Option<String> {
+        self.0.lock().unwrap().fault.clone()
+    }
+
     fn command(&mut self, name: &str, args: Value) -> CommandFuture {
         let diary = self.0.clone();
         let name = name.to_owned();
@@ -84,11 +89,12 @@ struct Yard {
 impl Yard {
     fn new() -> Self {
         let diary = Arc::new(Mutex::new(Diary::default()));
-        Self { machine: Machine::start(Box::new(Paper(diary.clone()))), diary }
+        Self { machine: Machine::start(Box::new(Paper(diary.clone())), Rules::default()), diary }
     }
 
     async fn command(&self, asker: Asker, id: &str, name: &str, args: Value) -> Ack {
-        let command = Command { id: id.into(), name: name.into(), args, deadline_ms: None };
+        let command =
+            Command { id: id.into(), name: name.into(), args, deadline_ms: None, echo: None };
         self.machine.handle().command(asker, command).await.await.expect("always answered")
     }
 
@@ -122,6 +128,12 @@ fn eve() -> Asker {
     Asker { peer: PeerId::new("eve").unwrap(), access: Access::Viewer }
 }
 
+/// Forwards, by somebody who sees and hears everything.
+fn hold(handle: &crate::machine::MachineHandle, lease: u64, seq: u64) -> Drive {
+    let echo = Some(handle.facts().born.elapsed().as_millis() as u64);
+    Drive { lease, seq, linear: 1.0, angular: 0.0, held: true, echo, picture_ms: Some(50) }
+}
+
 fn code(ack: &Ack) -> &str {
     ack.error.as_ref().map_or("ok", |error| &error.code)
 }
@@ -135,7 +147,7 @@ async fn the_driver_moves_stops_by_watchdog_and_says_why() {
     let standing = yard.until(|s| s.holder == Some(ann().peer)).await;
     for seq in 1..=4 {
         let lease = standing.number;
-        handle.drive(ann(), Drive { lease, seq, linear: 1.0, angular: 0.0, held: true });
+        handle.drive(ann(), hold(&handle, lease, seq));
     }
     yard.until_driver("moving", |diary| diary.velocity.linear > 0.5).await;
     yard.until_driver("standing", |diary| diary.velocity.is_zero() && diary.stops > 0).await;
@@ -165,18 +177,73 @@ async fn commands_are_refused_in_words_that_help() {
     assert_eq!(code(&yard.command(eve(), "2", "look", json!(1)).await), "bad_arguments");
     assert_eq!(code(&yard.command(ann(), "", "look", Value::Null).await), "bad_arguments");
     assert_eq!(code(&yard.command(ann(), "3", "break", Value::Null).await), "failed");
-    let late =
-        Command { id: "4".into(), name: "look".into(), args: Value::Null, deadline_ms: Some(0) };
-    let late = yard.machine.handle().command(ann(), late).await.await.unwrap();
-    assert_eq!(code(&late), "late");
+    let handle = yard.machine.handle();
+    let late = |id: &str, deadline_ms, echo| {
+        let (id, name) = (id.into(), "look".into());
+        let command = Command { id, name, args: Value::Null, deadline_ms, echo };
+        handle.command(ann(), command)
+    };
+    assert_eq!(code(&late("4", Some(0), None).await.await.unwrap()), "late");
+    // Held up on the way: by the machine's own stamp it was given too long ago.
+    yard.until_driver("older than 100 ms", |_| {
+        yard.machine.handle().facts().born.elapsed() > Duration::from_millis(200)
+    })
+    .await;
+    assert_eq!(code(&late("5", Some(100), Some(0)).await.await.unwrap()), "late");
+    assert!(late("6", Some(60_000), Some(0)).await.await.unwrap().ok);
+    // A stamp of another life of the worker says nothing.
+    assert!(late("7", Some(60_000), Some(u64::MAX)).await.await.unwrap().ok);
+    assert_eq!(yard.diary.lock().unwrap().done.len(), 3, "what is late is not done");
+}
+
+#[tokio::test]
+async fn an_id_that_was_another_command_is_refused() {
+    let yard = Yard::new();
+    assert!(yard.command(ann(), "1", "look", Value::Null).await.ok);
+    assert_eq!(code(&yard.command(ann(), "1", "break", Value::Null).await), "id_reused");
+}
+
+#[tokio::test]
+async fn a_driver_with_a_fault_stops_the_machine_and_says_why() {
+    let yard = Yard::new();
+    let handle = yard.machine.handle();
+    handle.lease(ann(), LeaseRequest::Request).await;
+    let lease = yard.until(|s| s.holder == Some(ann().peer)).await.number;
+    let mut reliable = handle.reliable();
+    handle.drive(ann(), hold(&handle, lease, 1));
+    yard.until_driver("moving", |diary| diary.velocity.linear > 0.1).await;
+    yard.diary.lock().unwrap().fault = Some("it hangs".into());
+    let values = tokio::time::timeout(
+        Duration::from_secs(5),
+        reliable.wait_for(|values| values.get("stopped") == Some(&json!("driver"))),
+    )
+    .await
+    .expect("in time")
+    .expect("the machine runs")
+    .clone();
+    assert_eq!(values["fault"], "it hangs");
+    yard.until_driver("standing", |diary| diary.velocity.is_zero()).await;
+    let refused = yard.command(ann(), "1", "look", Value::Null).await;
+    assert_eq!(refused.error.expect("refused").message, "it hangs");
+    yard.diary.lock().unwrap().fault = None;
+    let mut telemetry = handle.telemetry();
+    let over =
+        telemetry.wait_for(|told| told.fault.is_none() && told.counts.trips(Rule::Driver) == 1);
+    let told = tokio::time::timeout(Duration::from_secs(5), over).await.unwrap().unwrap().clone();
+    assert_eq!(told.stopped, Some(Rule::Driver), "her hand is still on the controls");
 }
 
 #[tokio::test]
 async fn the_e_stop_calls_off_what_moves_and_refuses_more() {
     let yard = Yard::new();
     let handle = yard.machine.handle();
-    let dance =
-        Command { id: "1".into(), name: "dance".into(), args: Value::Null, deadline_ms: None };
+    let dance = Command {
+        id: "1".into(),
+        name: "dance".into(),
+        args: Value::Null,
+        deadline_ms: None,
+        echo: None,
+    };
     let dancing = handle.command(ann(), dance).await;
     // Answered after the dance began, since asks are taken in order.
     yard.command(ann(), "2", "look", Value::Null).await;
@@ -215,7 +282,11 @@ async fn a_flood_of_urgent_wishes_does_not_hold_off_the_gates_turn() {
     let (news, _) = broadcast::channel(4);
     let (standing, _stands) = watch::channel(Standing::default());
     let (telemetry, _tells) = watch::channel(Telemetry::default());
-    let task = Task::new(Box::new(Paper(diary.clone())), news, standing, telemetry);
+    let (journal, _) = broadcast::channel(4);
+    let (reliable, _relies) = watch::channel(Values::default());
+    let out = Out { news, journal, standing, telemetry, reliable };
+    let driver = Box::new(Paper(diary.clone()));
+    let task = Task::new(driver, Rules::default(), Instant::now(), out);
     let (_asks, asked) = mpsc::channel(1);
     // More than a task may take before it has to let others go on.
     let (urgent, urgently) = mpsc::channel(1024);
@@ -235,8 +306,13 @@ async fn a_flood_of_urgent_wishes_does_not_hold_off_the_gates_turn() {
 async fn what_moves_is_called_off_when_its_asker_is_gone() {
     let yard = Yard::new();
     let handle = yard.machine.handle();
-    let dance =
-        Command { id: "1".into(), name: "dance".into(), args: Value::Null, deadline_ms: None };
+    let dance = Command {
+        id: "1".into(),
+        name: "dance".into(),
+        args: Value::Null,
+        deadline_ms: None,
+        echo: None,
+    };
     let dancing = handle.command(ann(), dance.clone()).await;
     // Answered after the dance began, since asks are taken in order.
     yard.command(ann(), "2", "look", Value::Null).await;

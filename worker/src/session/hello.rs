@@ -76,11 +76,19 @@ pub fn hello(
 
 #[cfg(test)]
 mod tests {
+    use halyard_protocol::channel::TelemetrySchema;
+
     use super::*;
 
     #[test]
     fn a_machine_that_cannot_be_driven_does_not_say_it_could() {
-        let facts = Facts { driver: "none", limits: None, actions: vec![] };
+        let facts = Facts {
+            driver: "none".to_owned(),
+            limits: None,
+            actions: vec![],
+            schema: TelemetrySchema::default(),
+            born: std::time::Instant::now(),
+        };
         let id = PeerId::new("worker").expect("a good name");
         let files = FilesInfo { readable: false, writable: false, hint: Some(NO_FILES.to_owned()) };
         let hello =

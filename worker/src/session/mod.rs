@@ -31,7 +31,7 @@ use halyard_protocol::{
     ids::PeerId,
     signal::{Candidate, IceServer},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -40,6 +40,7 @@ use crate::{
     jobs::JobsHandle,
     machine::{Asker, MachineHandle},
     media::Tracks,
+    record::RecordStatus,
     sound::{Sound, SpeakerHandle},
 };
 
@@ -71,6 +72,8 @@ pub struct Shared {
     pub host: HostHandle,
     /// What existing clients share.
     pub existing: Common,
+    /// How the recording goes, if there is one.
+    pub recording: Option<watch::Receiver<RecordStatus>>,
     /// The threads that connections live on.
     pub threads: PeerThreads,
 }

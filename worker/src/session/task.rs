@@ -12,8 +12,8 @@ use halyard_client::{
 };
 use halyard_protocol::{
     channel::{
-        Ack, Bye, Command, Estop, JobErrorCode, Lane, LeaseState, Listen, Message, Notice,
-        Severity, Talk, Watch,
+        Ack, Bye, Changed, Command, Estop, EstopAction, JobErrorCode, Lane, LeaseState, Listen,
+        Message, Notice, Severity, Talk, Watch,
     },
     ids::PeerId,
 };
@@ -36,7 +36,7 @@ use crate::{
     existing::{Around, Existing, SPEAKER},
     host::HostLoad,
     jobs::refused,
-    machine::{News, Standing, Telemetry},
+    machine::{News, Standing, Telemetry, Values, difference},
     sound::{Direction, Sound, SoundEvent, SpeakerHandle},
 };
 
@@ -140,6 +140,9 @@ struct Live {
     telemetry: watch::Receiver<Telemetry>,
     host: watch::Receiver<Arc<HostLoad>>,
     news: broadcast::Receiver<News>,
+    reliable: watch::Receiver<Values>,
+    /// What the peer knows of the reliable values.
+    known: Values,
     pending: JoinSet<Ack>,
     /// Answers about jobs; those about events may take long.
     asked: JoinSet<Message>,
@@ -186,6 +189,8 @@ impl Live {
             telemetry: machine.telemetry(),
             host: start.shared.host.watch(),
             news: machine.news(),
+            reliable: machine.reliable(),
+            known: Values::default(),
             pending: JoinSet::new(),
             asked: JoinSet::new(),
             complained: HashMap::new(),
@@ -212,6 +217,7 @@ impl Live {
                 () = replaced.cancelled() => Err(End::Replaced),
                 () = stop.cancelled() => Err(End::Stopped),
                 why = dismissed.dismissed() => Err(End::Dismissed(why)),
+                () = self.peer.pressed() => self.pressed().await,
                 event = events.recv() => match event {
                     Some(event) => self.event(event).await,
                     None => Err(End::Closed),
@@ -224,6 +230,7 @@ impl Live {
                 Some(Ok(answer)) = self.asked.join_next() => self.say(answer),
                 Ok(()) = changed(&mut self.talker) => self.tell_talker(),
                 Ok(()) = self.standing.changed() => self.tell_standing(),
+                Ok(()) = self.reliable.changed() => self.tell_changed(),
                 Some(unplayable) = self.unplayable.recv() => {
                     self.complain_rarely("codec_unsupported", unplayable.to_string())
                 }
@@ -503,6 +510,9 @@ impl Live {
         let standing = self.standing.borrow_and_update().clone();
         self.say(self.lease(&standing))?;
         self.say(estop(&standing))?;
+        let schema = self.start.shared.machine.facts().schema.clone();
+        self.say(Message::TelemetrySchema(schema))?;
+        self.tell_changed()?;
         let troubles = self.start.shared.tracks.troubles();
         troubles.into_iter().try_for_each(|notice| self.say(Message::Notice(notice)))?;
         if let Some(reason) = self.start.shared.sound.as_ref().and_then(Sound::trouble) {
@@ -554,6 +564,21 @@ impl Live {
         {
             tracing::trace!(%error, "stats");
         }
+    }
+
+    /// What must not be missed and is new to the peer.
+    fn tell_changed(&mut self) -> Result<(), End> {
+        let now = self.reliable.borrow_and_update().clone();
+        if !self.greeted {
+            return Ok(());
+        }
+        let values = difference(&self.known, &now);
+        self.known = now;
+        if values.is_empty() {
+            return Ok(());
+        }
+        let stamp = self.start.shared.machine.facts().born.elapsed().as_millis() as u64;
+        self.say(Message::Changed(Changed { stamp, values }))
     }
 
     fn tell_telemetry(&mut self) {
@@ -654,6 +679,14 @@ impl Live {
         let asker = self.start.asker.clone();
         self.asked.spawn(async move { jobs.ask(asker, message).await });
         Ok(())
+    }
+
+    /// The e-stop, before everything else that this peer has said.
+    async fn pressed(&mut self) -> Result<(), End> {
+        let asker = self.start.asker.clone();
+        self.start.shared.machine.estop(asker, EstopAction::Press).await;
+        // A second press changes nothing, and is still answered.
+        self.say(estop(&self.standing.borrow().clone()))
     }
 
     fn complain(&mut self, code: &'static str, message: String) -> Result<(), End> {

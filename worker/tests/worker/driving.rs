@@ -26,6 +26,7 @@ async fn the_rover_stops_by_itself_when_its_operator_vanishes() {
     assert!(vanished.elapsed() < STOPS_WITHIN, "it took {:?}", vanished.elapsed());
     assert_eq!(stopped["driver"], operator.me().as_str(), "silence alone keeps the lease");
 
+    operator.drive(lease, 0.0, 0.0, false);
     let stick = Stick::forward(operator.clone(), lease);
     telemetry("motion again", &viewer, |told| speed(told) > 0.9).await;
     drop(stick);

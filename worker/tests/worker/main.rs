@@ -25,6 +25,7 @@ mod presence;
 mod program;
 mod recovery;
 mod rights;
+mod safety;
 mod several;
 /// What [`nats`] knows of the tests that it is shared with.
 mod support {

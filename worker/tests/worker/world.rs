@@ -39,6 +39,12 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     value
 }
 
+/// The simulated rover, driven by people who do not watch its picture: most stories are about
+/// something else, and nothing has to be encoded for them.
+pub fn blind() -> Settings {
+    Settings { max_picture_age: None, ..Settings::default() }
+}
+
 /// A broker of its own, with a worker in it.
 pub struct World {
     pub broker: Broker,
@@ -56,12 +62,12 @@ pub struct World {
 impl World {
     /// The simulated rover, without files.
     pub async fn new() -> Self {
-        Self::with(Settings::default(), Broker::start(None).await).await
+        Self::with(blind(), Broker::start(None).await).await
     }
 
     /// The simulated rover with this folder.
     pub async fn sharing(files: &Path) -> Self {
-        let settings = Settings { files: Some(files.to_owned()), ..Settings::default() };
+        let settings = Settings { files: Some(files.to_owned()), ..blind() };
         Self::with(settings, Broker::start(None).await).await
     }
 
