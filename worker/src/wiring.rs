@@ -291,6 +291,7 @@ fn start_jobs(settings: &Settings) -> Result<Option<Jobs>, JobsError> {
         templates: settings.jobs.clone(),
         dir: dir.clone(),
         files: files.clone(),
+        gpus: settings.job_gpus.clone(),
         program,
         environment: std::env::vars().collect(),
         maintenance: settings.maintenance,

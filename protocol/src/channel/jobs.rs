@@ -129,6 +129,9 @@ pub struct JobEntries {
     pub total: u64,
     /// What can be asked for.
     pub templates: Vec<JobTemplateInfo>,
+    /// Jobs that the worker found and cannot read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<JobUnreadable>,
 }
 
 /// What a worker's owner lets others run.
@@ -171,6 +174,24 @@ pub struct JobInfo {
     pub folder: String,
     /// The number of its newest event.
     pub events: u64,
+    /// Epochs that are done, where its trainer reports them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// Epochs that it was asked to do, where its template has such a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// The graphics cards that it was given, in the words of `CUDA_VISIBLE_DEVICES`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
+}
+
+/// A folder of a job that cannot be read. Nothing in it was touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobUnreadable {
+    /// The job that it was.
+    pub job: String,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// How a job stands.

@@ -34,7 +34,7 @@ pub use files::{
 pub use jobs::{
     JobAccepted, JobEnd, JobEntries, JobErrorCode, JobEvent, JobEventPage, JobEventsFrom,
     JobHappened, JobInfo, JobList, JobProblem, JobRejected, JobState, JobStep, JobStream,
-    JobSubmit, JobTemplateInfo,
+    JobSubmit, JobTemplateInfo, JobUnreadable,
 };
 pub use lane::Lane;
 pub use message::{Message, MessageError};

@@ -8,7 +8,7 @@
 //! * [`Watch`] notices a trainer that comes late, restarts or falls silent.
 //!
 //! What is published is bounded by the one who publishes: only wishes to stop, at most one a
-//! second, so that a subscriber that stopped reading costs nothing.
+//! second and none after the interrupt, so that a subscriber that stopped reading costs nothing.
 
 mod watch;
 
@@ -31,6 +31,16 @@ const MOST_BYTES: usize = 16 * 1024;
 
 /// Commands that wait to be published.
 const COMMANDS: usize = 4;
+
+/// What the library says of the one thing that a trainer's socket may send between its messages and
+/// that it does not speak: libzmq's heartbeats (ZMTP 3.1), which are off unless asked for.
+const UNKNOWN_COMMAND: &str = "Unknown command";
+
+/// The library ends the connection then, and the trainer's socket makes another, again and again.
+const HEARTBEAT: FromTrainer = FromTrainer::NotUnderstood(
+    "a ZMQ heartbeat, which breaks its connection: reports are lost until it leaves HEARTBEAT_IVL \
+     at 0",
+);
 
 /// Where the two sockets are, on 127.0.0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +154,11 @@ async fn run<T: Clone>(
                 // One connection broke; the others, and those to come, are not concerned.
                 Err(error) => {
                     tracing::debug!(%error, "a connection of a trainer");
+                    if error.to_string().contains(UNKNOWN_COMMAND)
+                        && reports.send((tag.clone(), HEARTBEAT)).await.is_err()
+                    {
+                        return;
+                    }
                     tokio::task::yield_now().await;
                 }
             },

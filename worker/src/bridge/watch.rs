@@ -21,21 +21,32 @@ pub enum Remark {
 #[derive(Debug, Clone)]
 pub struct Watch {
     silent_after: Duration,
-    heard_at: Option<Duration>,
+    /// When something was heard last, or when the waiting began.
+    heard_at: Duration,
+    /// Something was heard at all.
+    known: bool,
     silent: bool,
     epoch: Option<u64>,
     over: bool,
 }
 
 impl Watch {
-    /// Calls a trainer silent after this long.
-    pub fn new(silent_after: Duration) -> Self {
-        Self { silent_after, heard_at: None, silent: false, epoch: None, over: false }
+    /// Waits from now on for a trainer that was never heard, and calls it silent after this long.
+    pub fn new(silent_after: Duration, now: Duration) -> Self {
+        let (known, silent, epoch, over) = (false, false, None, false);
+        Self { silent_after, heard_at: now, known, silent, epoch, over }
+    }
+
+    /// Watches on over a trainer that somebody else heard: so many epochs were done.
+    pub fn resumed(silent_after: Duration, now: Duration, epochs: Option<u64>) -> Self {
+        let epoch = epochs.map(|epochs| epochs.saturating_sub(1));
+        Self { known: true, epoch, ..Self::new(silent_after, now) }
     }
 
     /// A report came at this time.
     pub fn heard(&mut self, now: Duration, report: &TrainerReport) -> Option<Remark> {
-        let first = self.heard_at.replace(now).is_none();
+        self.heard_at = now;
+        let first = !std::mem::replace(&mut self.known, true);
         let was_silent = std::mem::take(&mut self.silent);
         let begins = report.event == "train_begin";
         let back = matches!((self.epoch, report.epoch), (Some(old), Some(new)) if new < old);
@@ -55,7 +66,7 @@ impl Watch {
 
     /// Time has passed. Says silence once.
     pub fn look(&mut self, now: Duration) -> Option<Remark> {
-        let since = now.saturating_sub(self.heard_at?);
+        let since = now.saturating_sub(self.heard_at);
         if self.silent || self.over || since < self.silent_after {
             return None;
         }
@@ -83,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_trainer_that_does_as_expected_is_not_remarked_on() {
-        let mut watch = Watch::new(at(60));
+        let mut watch = Watch::new(at(60), at(470));
         assert_eq!(watch.look(at(500)), None, "it loads data");
         assert_eq!(watch.heard(at(501), &report("train_begin", None)), None);
         assert_eq!(watch.heard(at(510), &report("epoch_begin", Some(0))), None);
@@ -95,7 +106,7 @@ mod tests {
 
     #[test]
     fn silence_is_said_once_and_its_end_too() {
-        let mut watch = Watch::new(at(60));
+        let mut watch = Watch::new(at(60), at(0));
         watch.heard(at(0), &report("train_begin", None));
         assert_eq!(watch.look(at(59)), None);
         assert_eq!(watch.look(at(61)), Some(Remark::Silent(at(61))));
@@ -105,8 +116,24 @@ mod tests {
     }
 
     #[test]
+    fn a_trainer_that_never_says_a_word_is_silent_too() {
+        let mut watch = Watch::new(at(60), at(100));
+        assert_eq!(watch.look(at(159)), None);
+        assert_eq!(watch.look(at(160)), Some(Remark::Silent(at(60))));
+        assert_eq!(watch.heard(at(170), &report("train_begin", None)), None, "it was only slow");
+    }
+
+    #[test]
+    fn a_trainer_that_was_taken_up_goes_on_or_began_anew_meanwhile() {
+        let mut watch = Watch::resumed(at(60), at(0), Some(5));
+        assert_eq!(watch.heard(at(1), &report("epoch_end", Some(7))), None, "not late");
+        let mut watch = Watch::resumed(at(60), at(0), Some(5));
+        assert_eq!(watch.heard(at(1), &report("epoch_end", Some(2))), Some(Remark::Restarted));
+    }
+
+    #[test]
     fn a_late_beginning_and_a_restart_are_noticed() {
-        let mut watch = Watch::new(at(60));
+        let mut watch = Watch::new(at(60), at(0));
         assert_eq!(watch.heard(at(0), &report("epoch_end", Some(4))), Some(Remark::Late));
         assert_eq!(watch.heard(at(1), &report("epoch_begin", Some(0))), Some(Remark::Restarted));
         assert_eq!(watch.heard(at(2), &report("epoch_end", Some(0))), None);

@@ -160,6 +160,14 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         For::Both,
+        Shape::Many,
+        "job_gpus",
+        "The graphics cards that jobs share, each card one job's at a time [default: one job with \
+         cards at a time, which sees all]",
+        "the numbers or UUIDs that CUDA_VISIBLE_DEVICES takes, each once, for example 0,1",
+    ),
+    key(
+        For::Both,
         Shape::One,
         "psk_file",
         "sleap-rtc clients must prove that they have the secret in this file [default: none]",

@@ -70,6 +70,9 @@ pub struct Settings {
     pub jobs: Vec<Template>,
     /// Where the truth about jobs is kept. There whenever there are [`jobs`](Self::jobs).
     pub jobs_dir: Option<PathBuf>,
+    /// The graphics cards that jobs share, as `CUDA_VISIBLE_DEVICES` names them. None: a job that
+    /// needs any has all of them to itself.
+    pub job_gpus: Vec<String>,
     /// The program that keeps jobs, where it is not this one.
     pub job_keeper: Option<PathBuf>,
     /// What existing clients must prove to know before anything of them is heard.
@@ -125,6 +128,7 @@ impl Default for Settings {
             files: None,
             jobs: Vec::new(),
             jobs_dir: None,
+            job_gpus: Vec::new(),
             job_keeper: None,
             psk: None,
             bitrate: None,
@@ -198,6 +202,16 @@ impl Settings {
         }
         let record = values.one("record", path)?;
         let record_max = values.one("record_max", bytes)?.unwrap_or(record::DEFAULT_MAX);
+        let job_gpus = values.all("job_gpus", card)?.unwrap_or_default();
+        if let Some(cards) = (!job_gpus.is_empty()).then_some(job_gpus.len())
+            && let Some(job) = values.jobs.iter().find(|job| job.gpus as usize > cards)
+        {
+            let (name, gpus) = (job.name.clone(), job.gpus);
+            return Err(SettingError::TooFewGpus { job: name, gpus, cards });
+        }
+        if let Some(twice) = (1..job_gpus.len()).find(|&n| job_gpus[..n].contains(&job_gpus[n])) {
+            return Err(SettingError::GpuTwice { card: job_gpus[twice].clone() });
+        }
         let room = values.one("room", |text| RoomId::new(text).ok())?;
         let token = values.one("token", |text| (!text.is_empty()).then(|| Token::new(text)))?;
         let room = match (room, token) {
@@ -232,6 +246,7 @@ impl Settings {
             files,
             jobs: values.jobs.clone(),
             jobs_dir,
+            job_gpus,
             job_keeper: None,
             psk: values
                 .one("psk_file", |path| Secret::read(&std::fs::read_to_string(path).ok()?).ok())?,
@@ -308,6 +323,12 @@ fn bytes(text: &str) -> Option<u64> {
     };
     let bytes = text[..end].parse::<u64>().ok()?.checked_mul(factor)?;
     (bytes >= 16 << 20).then_some(bytes)
+}
+
+/// A number, or `GPU-…` and `MIG-…`.
+fn card(text: &str) -> Option<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-/".contains(c);
+    (!text.is_empty() && text.len() <= 64 && text.chars().all(good)).then(|| text.to_owned())
 }
 
 fn count(text: &str) -> Option<usize> {

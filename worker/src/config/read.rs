@@ -68,6 +68,25 @@ pub enum SettingError {
         /// Where it was typed.
         place: Place,
     },
+    /// A template of a job needs more graphics cards than jobs have.
+    #[error(
+        "the job {job:?} has gpus = {gpus}, but job_gpus names {cards}; name more there or let \
+         the job need fewer"
+    )]
+    TooFewGpus {
+        /// The template.
+        job: String,
+        /// What it needs.
+        gpus: u32,
+        /// What there are.
+        cards: usize,
+    },
+    /// A graphics card is named twice.
+    #[error("job_gpus names {card:?} twice; each card is named once")]
+    GpuTwice {
+        /// Which.
+        card: String,
+    },
     /// A key that makes no sense without another.
     #[error("{key} needs {needs}: {why}")]
     Needs {

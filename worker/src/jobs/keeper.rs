@@ -26,7 +26,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::Command,
+    process::{Child, Command},
     signal::unix::{SignalKind, signal},
 };
 
@@ -36,6 +36,12 @@ pub const KILL_AFTER: Duration = Duration::from_secs(5);
 /// What the program has written by its end is taken within this time; its descendants may hold the
 /// pipes open for longer.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// Output leaves this much of the disk free: how a job ended must find room, and other programs too.
+const RESERVE: u64 = 64 * 1024 * 1024;
+
+/// The disk is looked at after so much output.
+const CHECK_EVERY: u64 = 4 * 1024 * 1024;
 
 /// What the keeper is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +97,20 @@ pub mod file {
     pub const STDOUT: &str = "stdout.log";
     /// What it complained about.
     pub const STDERR: &str = "stderr.log";
+}
+
+/// Starts a keeper, which does this in this folder.
+pub fn start(program: &Path, dir: &Path, run: &Run) -> io::Result<Child> {
+    write_json(dir, file::RUN, run)?;
+    Command::new(program)
+        .arg("keep-job")
+        .arg(dir)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
 }
 
 /// Keeps the job of this folder until it is over.
@@ -229,17 +249,29 @@ async fn write_down(
     let Some(mut pipe) = pipe else { return Ok(0) };
     let mut buffer = vec![0; 64 * 1024];
     let (mut written, mut left_out) = (0_u64, 0_u64);
+    let (mut unchecked, mut has_room) = (CHECK_EVERY, true);
     loop {
         let read = pipe.read(&mut buffer).await?;
         if read == 0 {
             return Ok(left_out);
         }
         let fits = usize::try_from(most - written).unwrap_or(usize::MAX).min(read);
+        if unchecked >= CHECK_EVERY {
+            unchecked = 0;
+            has_room = free(&file).is_none_or(|free| free > RESERVE);
+        }
         // A disk that is full must not stop the program: the rest is left out.
-        let kept = if file.write_all(&buffer[..fits]).is_ok() { fits } else { 0 };
+        let kept = if has_room && file.write_all(&buffer[..fits]).is_ok() { fits } else { 0 };
         written += kept as u64;
+        unchecked += read as u64;
         left_out += (read - kept) as u64;
     }
+}
+
+/// Bytes that are free on a file's disk for those who are not root.
+fn free(file: &File) -> Option<u64> {
+    let stat = rustix::fs::fstatvfs(file).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 fn group_lives(group: Pid) -> bool {
@@ -315,6 +347,17 @@ pub enum Fate {
     Ended(Exit),
     /// Nobody saw how it ended. Nothing of it is left.
     Gone,
+}
+
+/// Whether a keeper was ever started for this folder.
+pub fn began(dir: &Path) -> bool {
+    dir.join(file::RUN).exists()
+}
+
+/// Whether its keeper lives.
+pub fn lives(dir: &Path) -> bool {
+    let lock = fs::OpenOptions::new().write(true).open(dir.join(file::LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// Finds out about a program whose keeper somebody else started. When the keeper is gone without

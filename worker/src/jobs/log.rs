@@ -2,20 +2,23 @@
 //!
 //! * A change of state is on the disk (`fsync`) before anybody is told of it. Lines and progress
 //!   are handed to the system at once, so they survive the worker's death, but not a power cut.
-//! * A last line that was torn by a crash is cut off when the log is opened.
-//! * It is bounded: beyond [`MOST_BYTES`] no lines of standard output are written, beyond twice that
-//!   neither those of standard error nor progress, which a flood must not drown. The program's whole
-//!   output is in files of its own.
+//! * A last line that was torn by a crash is cut off when the log is opened. A line in the middle
+//!   that cannot be read is somebody else's doing: the file is kept under another name before the log
+//!   goes on from the last event that is whole.
+//! * It is bounded: beyond [`MOST_BYTES`] no lines of standard output and no batches are written,
+//!   beyond twice that no lines of standard error, beyond four times no epochs: a flood must not drown
+//!   what matters more. The program's whole output is in files of its own.
 //!
 //! Everything here blocks.
 
 use std::{
-    fs::{File, OpenOptions},
+    collections::VecDeque,
+    fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use halyard_protocol::channel::{JobEvent, JobHappened, JobState, JobStream};
+use halyard_protocol::channel::{JobEvent, JobHappened, JobState, JobStream, TrainerReport};
 
 /// The log's size from which on lines of standard output are left out.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
@@ -34,6 +37,36 @@ pub struct Told {
     pub ended_ms: Option<u64>,
     /// Bytes of standard output and of standard error that became lines.
     pub taken: (u64, u64),
+    /// Epochs that its trainer reported as done.
+    pub epoch: Option<u64>,
+    /// Its trainer reported something.
+    pub reported: bool,
+}
+
+/// How much an event matters when there is no room for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Lines of standard output, and batches.
+    Light,
+    /// Lines of standard error.
+    Middle,
+    /// Epochs.
+    Heavy,
+    /// Everything else, of which there is little: it is written whatever else is there.
+    Needed,
+}
+
+impl Weight {
+    /// That of an event.
+    pub fn of(what: &JobHappened) -> Self {
+        match what {
+            JobHappened::Line { stream: JobStream::Stdout, .. } => Self::Light,
+            JobHappened::Line { .. } => Self::Middle,
+            JobHappened::Progress { report } if report.contains("\"batch_") => Self::Light,
+            JobHappened::Progress { .. } => Self::Heavy,
+            _ => Self::Needed,
+        }
+    }
 }
 
 /// A job's log, open.
@@ -46,8 +79,10 @@ pub struct EventLog {
     places: Vec<u64>,
     told: Told,
     most_bytes: u64,
-    /// How often it was said that something is left out from now on.
-    full: u8,
+    /// What it was said of that it is left out from now on.
+    full: Option<Weight>,
+    /// The file under its other name, when it was found damaged.
+    damaged: Option<PathBuf>,
 }
 
 impl EventLog {
@@ -66,7 +101,8 @@ impl EventLog {
             places: Vec::new(),
             told: Told::default(),
             most_bytes,
-            full: 0,
+            full: None,
+            damaged: None,
         };
         let mut reader = BufReader::new(log.file.try_clone()?);
         let mut line = Vec::new();
@@ -82,10 +118,12 @@ impl EventLog {
                 }
                 _ if read == 0 => break,
                 _ => {
-                    tracing::warn!(
-                        at = log.bytes,
-                        "the end of a job's log was torn, it is cut off"
-                    );
+                    let torn = !line.ends_with(b"\n");
+                    if torn {
+                        tracing::warn!(at = log.bytes, "a job's log was torn, its end is cut off");
+                    } else {
+                        log.damaged = Some(set_aside(path)?);
+                    }
                     log.file.set_len(log.bytes)?;
                     break;
                 }
@@ -104,44 +142,65 @@ impl EventLog {
         &self.told
     }
 
-    /// Writes an event. `None` when the log is full and the event is only a line or progress.
-    pub fn append(&mut self, at_ms: u64, what: JobHappened) -> io::Result<Option<JobEvent>> {
-        let (most, step, left_out) = match &what {
-            JobHappened::Line { stream: JobStream::Stdout, .. } => (self.most_bytes, 1, "output"),
-            JobHappened::Line { .. } | JobHappened::Progress { .. } => {
-                (self.most_bytes * 2, 2, "errors and progress")
-            }
-            _ => return self.write(at_ms, what).map(Some),
-        };
-        if self.bytes >= most {
-            if self.full >= step {
-                return Ok(None);
-            }
-            self.full = step;
-            let message =
-                format!("the log of events is full: {left_out} are left out from here on");
-            let what = JobHappened::Note { code: "log_full".to_owned(), message };
-            return self.write(at_ms, what).map(Some);
-        }
-        self.write(at_ms, what).map(Some)
+    /// Where the file was put that could not be read to its end, when that was found at opening.
+    pub fn damaged(&self) -> Option<&Path> {
+        self.damaged.as_deref()
     }
 
-    fn write(&mut self, at_ms: u64, what: JobHappened) -> io::Result<JobEvent> {
-        let event = JobEvent { n: self.last + 1, at_ms, what };
-        let mut line = serde_json::to_vec(&event).map_err(io::Error::other)?;
-        line.push(b'\n');
+    /// Writes events, all of them or none, except those that are left out because the log is full.
+    /// They are taken out of the queue when they are written.
+    pub fn append(&mut self, events: &mut VecDeque<(u64, JobHappened)>) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let mut written = Vec::new();
+        let mut full = self.full;
+        let mut sync = false;
+        let mut numbers = self.last + 1..;
+        for (at_ms, what) in &*events {
+            let what = match self.left_out(what, bytes.len() as u64, &mut full) {
+                Fits::Yes => what.clone(),
+                Fits::No => continue,
+                Fits::Not(message) => JobHappened::Note { code: "log_full".to_owned(), message },
+            };
+            sync |= matches!(what, JobHappened::State { .. });
+            let event = JobEvent { n: numbers.next().unwrap_or_default(), at_ms: *at_ms, what };
+            serde_json::to_writer(&mut bytes, &event).map_err(io::Error::other)?;
+            bytes.push(b'\n');
+            written.push((event, bytes.len() as u64));
+        }
         self.file.seek(SeekFrom::Start(self.bytes))?;
-        if let Err(error) = self.file.write_all(&line) {
+        let wrote = self.file.write_all(&bytes);
+        if let Err(error) = wrote.and_then(|()| if sync { self.file.sync_data() } else { Ok(()) }) {
             // Half a line must not stand before the next one.
             let _ = self.file.set_len(self.bytes);
             return Err(error);
         }
-        if matches!(event.what, JobHappened::State { .. }) {
-            self.file.sync_data()?;
+        self.full = full;
+        let begin = self.bytes;
+        for (event, end) in written {
+            self.noticed(&event);
+            self.bytes = begin + end;
         }
-        self.noticed(&event);
-        self.bytes += line.len() as u64;
-        Ok(event)
+        events.clear();
+        Ok(())
+    }
+
+    /// Whether there is room for an event behind so many more bytes.
+    fn left_out(&self, what: &JobHappened, more: u64, full: &mut Option<Weight>) -> Fits {
+        let weight = Weight::of(what);
+        let (most, words) = match weight {
+            Weight::Light => (self.most_bytes, "output and batches"),
+            Weight::Middle => (self.most_bytes * 2, "errors too"),
+            Weight::Heavy => (self.most_bytes * 4, "epochs too"),
+            Weight::Needed => return Fits::Yes,
+        };
+        if self.bytes + more < most {
+            return Fits::Yes;
+        }
+        if *full >= Some(weight) {
+            return Fits::No;
+        }
+        *full = Some(weight);
+        Fits::Not(format!("the log of events is full: {words} are left out from here on"))
     }
 
     /// Events from this number on, as many as take about this many bytes; at least one if there
@@ -187,9 +246,38 @@ impl EventLog {
             }
             JobHappened::Line { stream: JobStream::Stdout, to, .. } => self.told.taken.0 = *to,
             JobHappened::Line { stream: JobStream::Stderr, to, .. } => self.told.taken.1 = *to,
+            JobHappened::Progress { report } => {
+                self.told.reported = true;
+                if report.contains("\"epoch_end\"")
+                    && let Some(TrainerReport { epoch: Some(epoch), .. }) =
+                        TrainerReport::read(report)
+                {
+                    self.told.epoch = Some(epoch.saturating_add(1));
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// Whether an event has room in a log.
+enum Fits {
+    Yes,
+    No,
+    /// It has not, which is said once.
+    Not(String),
+}
+
+/// Keeps a file under a name that is not taken.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    for number in 1.. {
+        let aside = path.with_extension(format!("damaged-{number}"));
+        if !aside.exists() {
+            fs::copy(path, &aside)?;
+            return Ok(aside);
+        }
+    }
+    Err(io::Error::other("there are too many damaged logs"))
 }
 
 #[cfg(test)]
@@ -201,6 +289,12 @@ mod tests {
         JobHappened::Line { stream, text, progress: false, to }
     }
 
+    fn append(log: &mut EventLog, at_ms: u64, what: JobHappened) -> u64 {
+        let before = log.last();
+        log.append(&mut [(at_ms, what)].into()).expect("written or left out");
+        log.last() - before
+    }
+
     fn state(state: JobState) -> JobHappened {
         JobHappened::State { state, reason: None, exit_code: None }
     }
@@ -210,9 +304,9 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let path = home.path().join("events");
         let mut log = EventLog::open(&path).expect("begun");
-        log.append(1, state(JobState::Running)).expect("written");
+        append(&mut log, 1, state(JobState::Running));
         for n in 2..=1000 {
-            log.append(n, line(&format!("line {n}"), n * 10)).expect("written");
+            append(&mut log, n, line(&format!("line {n}"), n * 10));
         }
         for mut log in [log, EventLog::open(&path).expect("opened again")] {
             assert_eq!(log.last(), 1000);
@@ -234,22 +328,69 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let mut log = EventLog::bounded(&home.path().join("events"), 2000).expect("begun");
         let text = "x".repeat(100);
-        let kept = (0..1000)
-            .filter(|&n| log.append(n, line(&text, n)).expect("written or left out").is_some());
-        assert!((5..30).contains(&kept.count()));
+        let kept = (0..1000).filter(|&n| append(&mut log, n, line(&text, n)) > 0).count();
+        assert!((5..30).contains(&kept));
+        let report = |event: &str, epoch: u64| JobHappened::Progress {
+            report: format!(r#"{{"event":"{event}","epoch":{epoch},"logs":null}}"#),
+        };
+        assert_eq!(append(&mut log, 1, report("batch_end", 1)), 0, "no more than output");
         let error = JobHappened::Line {
             stream: JobStream::Stderr,
             text: "out of memory".to_owned(),
             progress: false,
             to: 14,
         };
-        assert!(log.append(1, error.clone()).expect("written").is_some());
-        while log.append(1, error.clone()).expect("written or left out").is_some() {}
-        assert!(log.bytes < 5000, "{}", log.bytes);
-        assert!(log.append(1, state(JobState::Failed)).expect("written").is_some());
+        assert_eq!(append(&mut log, 1, error.clone()), 1);
+        while append(&mut log, 1, error.clone()) > 0 {}
+        assert!((4000..5000).contains(&log.bytes), "{}", log.bytes);
+        assert_eq!(append(&mut log, 1, report("epoch_end", 3)), 1, "the curve goes on");
+        assert_eq!(log.told().epoch, Some(4));
+        while append(&mut log, 1, report("epoch_begin", 4)) > 0 {}
+        assert!(log.bytes < 9000, "{}", log.bytes);
+        assert_eq!(append(&mut log, 1, state(JobState::Failed)), 1);
         let notes = log.page(1, 100_000).expect("read");
         let full = |event: &&JobEvent| matches!(event.what, JobHappened::Note { .. });
-        assert_eq!(notes.iter().filter(full).count(), 2, "each is said once");
+        assert_eq!(notes.iter().filter(full).count(), 3, "each is said once");
+    }
+
+    #[test]
+    fn many_events_are_written_at_once_and_found_one_by_one() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("events");
+        let mut log = EventLog::open(&path).expect("begun");
+        let mut many: VecDeque<_> = (1..=700).map(|n| (n, line(&format!("line {n}"), n))).collect();
+        log.append(&mut many).expect("written");
+        assert!(many.is_empty());
+        for mut log in [log, EventLog::open(&path).expect("opened again")] {
+            for from in [1, 256, 257, 513, 700] {
+                let page = log.page(from, 1).expect("read");
+                assert_eq!(page[0].n, from);
+                assert_eq!(page[0].at_ms, from);
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_damaged_in_the_middle_is_kept_aside_and_goes_on() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("events.jsonl");
+        let mut log = EventLog::open(&path).expect("begun");
+        for n in 1..=5 {
+            append(&mut log, n, line("x", n));
+        }
+        drop(log);
+        let mut bytes = std::fs::read(&path).expect("read");
+        let third = bytes.iter().position(|&byte| byte == b'\n').expect("a line") * 2 + 10;
+        bytes[third] = b'\xff';
+        std::fs::write(&path, &bytes).expect("damaged");
+        let mut log = EventLog::open(&path).expect("opened");
+        assert_eq!(log.last(), 2);
+        let aside = log.damaged().expect("it is said").to_owned();
+        assert_eq!(std::fs::read(&aside).expect("kept"), bytes, "nothing of it is lost");
+        append(&mut log, 6, state(JobState::Lost));
+        drop(log);
+        let log = EventLog::open(&path).expect("opened");
+        assert_eq!((log.last(), log.damaged()), (3, None));
     }
 
     #[test]
@@ -257,8 +398,8 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let path = home.path().join("events");
         let mut log = EventLog::open(&path).expect("begun");
-        log.append(1, state(JobState::Queued)).expect("written");
-        log.append(2, state(JobState::Running)).expect("written");
+        append(&mut log, 1, state(JobState::Queued));
+        append(&mut log, 2, state(JobState::Running));
         drop(log);
         let whole = std::fs::read(&path).expect("read");
         let first = whole.iter().position(|&byte| byte == b'\n').expect("a line") + 1;
@@ -266,7 +407,7 @@ mod tests {
             std::fs::write(&path, &whole[..cut]).expect("torn");
             let mut log = EventLog::open(&path).expect("opened");
             assert_eq!(log.last(), 1, "cut at {cut}");
-            log.append(3, state(JobState::Lost)).expect("goes on");
+            append(&mut log, 3, state(JobState::Lost));
             drop(log);
             let mut log = EventLog::open(&path).expect("opened");
             assert_eq!(log.told().state, Some((JobState::Lost, None)));

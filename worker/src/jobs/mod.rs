@@ -26,7 +26,7 @@ use std::{io, path::PathBuf};
 use halyard_protocol::channel::{Ack, JobErrorCode, JobProblem, JobRejected, Message};
 pub use life::{Act, Input, Life, Patience, Refused, Step, Wish};
 pub use lines::{Line, Lines};
-pub use log::{EventLog, Told};
+pub use log::{EventLog, Told, Weight};
 pub use template::{
     CommandLine, Filled, Group, Hole, HoleError, Kind, Own, Part, Template, TemplateError,
     read_templates,
@@ -48,6 +48,9 @@ pub struct Plan {
     pub dir: PathBuf,
     /// The folder of files: packages come from there, results go there.
     pub files: PathBuf,
+    /// The graphics cards that jobs share, as `CUDA_VISIBLE_DEVICES` names them; each is one job's
+    /// at a time. None: of the jobs that need any, one runs at a time and sees all.
+    pub gpus: Vec<String>,
     /// The program that keeps jobs: this one.
     pub program: PathBuf,
     /// What of the worker's environment templates may hand on.

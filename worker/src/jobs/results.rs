@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cap_std::{ambient_authority, fs::Dir};
+use cap_std::{
+    ambient_authority,
+    fs::{Dir, Metadata, MetadataExt},
+};
 use globset::GlobSet;
 
 /// Results of one job that are told.
@@ -17,8 +20,13 @@ const DEEPEST: usize = 16;
 /// Files, folders and links that are looked at.
 const MOST_LOOKED_AT: usize = 100_000;
 
-/// The files that match, with their sizes, by name. Links are not followed.
-pub(super) fn find(folder: &Path, wanted: &GlobSet) -> io::Result<Vec<(String, u64)>> {
+/// The files that match and were made or changed since then (in milliseconds since 1970), with their
+/// sizes, by name. Links are not followed.
+pub(super) fn find(
+    folder: &Path,
+    wanted: &GlobSet,
+    since_ms: u64,
+) -> io::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     let mut looked_at = 0;
     let mut folders =
@@ -39,12 +47,23 @@ pub(super) fn find(folder: &Path, wanted: &GlobSet) -> io::Result<Vec<(String, u
                 && found.len() < MOST
                 && let Some(name) = path.to_str()
             {
-                found.push((name.to_owned(), entry.metadata()?.len()));
+                let metadata = entry.metadata()?;
+                if changed_ms(&metadata) >= since_ms {
+                    found.push((name.to_owned(), metadata.len()));
+                }
             }
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// When it was last touched, whatever time its maker gave it.
+fn changed_ms(metadata: &Metadata) -> u64 {
+    let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
+    // The file system's clock ticks a hundred times a second and may be that much behind.
+    const TICK_MS: i64 = 10;
+    u64::try_from(seconds * 1000 + nanoseconds / 1_000_000 + TICK_MS).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -65,7 +84,12 @@ mod tests {
         for glob in ["*.ckpt", "logs/**/*.json"] {
             set.add(Glob::new(glob).expect("a glob"));
         }
-        let found = find(home.path(), &set.build().expect("globs")).expect("read");
+        let set = set.build().expect("globs");
+        let found = find(home.path(), &set, 0).expect("read");
         assert_eq!(found, [("best.ckpt".to_owned(), 3), ("logs/deep/a.json".to_owned(), 2)]);
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+        let later = later.duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let found = find(home.path(), &set, later.as_millis() as u64).expect("read");
+        assert_eq!(found, [], "nothing was made since then");
     }
 }

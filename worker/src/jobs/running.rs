@@ -1,31 +1,28 @@
 //! A job whose program runs: its keeper, its output on the way into lines, its bridge.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    process::Stdio,
     time::{Duration, Instant},
 };
 
 use halyard_protocol::channel::{JobHappened, JobStream};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use super::{
-    CommandLine, Filled, Line, Lines, Own, Patience, Told, Wish,
-    keeper::{self, Fate, Process, Run, file},
+    Line, Lines, Patience, Template, Told, Wish,
+    keeper::{self, Fate, Process, file},
+    template,
 };
 use crate::bridge::{Bridge, Ports, Watch};
 
-/// The most that is kept of each output of a job.
-const MOST_OUTPUT: u64 = 256 * 1024 * 1024;
-
-/// Output that is looked at in one turn, of each stream.
+/// Output that is looked at at a time, of each stream: of empty lines it becomes a hundred times as
+/// much memory.
 const A_TURN: u64 = 256 * 1024;
 
-/// Output that is still looked at when the job is over, of each stream.
-const AT_THE_END: u64 = 16 * 1024 * 1024;
+/// Output that is still looked at when the job is over.
+pub(super) const AT_THE_END: u64 = 32 * 1024 * 1024;
 
 /// A wish to stop is published this often.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -39,6 +36,10 @@ pub(super) struct Running {
     out: Stream,
     err: Stream,
     pub(super) bridge: Option<Bridge>,
+    /// Where the trainer looks for a bridge that this worker did not make.
+    pub(super) listens_on: Option<Ports>,
+    /// It was said that the bridge cannot be made.
+    pub(super) said_deaf: bool,
     pub(super) watch: Watch,
     grace: Duration,
     wished_at: Option<Instant>,
@@ -49,71 +50,53 @@ pub(super) struct Running {
     pub(super) not_understood: u32,
 }
 
-/// What a program is started with.
-pub(super) struct Launch<'a> {
-    pub(super) dir: &'a Path,
-    pub(super) keeper: &'a Path,
-    pub(super) command: CommandLine,
-    pub(super) job: &'a str,
-    pub(super) folder: &'a Path,
-    pub(super) files: &'a Path,
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) ports: Option<Ports>,
+/// How patient the worker is with a program.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// Between the wish to stop and the interrupt.
+    pub(super) grace: Duration,
+    /// Without a report, before that is remarked on.
+    pub(super) silent_after: Duration,
+}
+
+impl Times {
+    pub(super) fn of(template: &Template) -> Self {
+        Self { grace: template.stop_grace, silent_after: template.silent_after }
+    }
+}
+
+/// Those of a job whose template is gone.
+impl Default for Times {
+    fn default() -> Self {
+        Self { grace: template::STOP_GRACE, silent_after: template::SILENT_AFTER }
+    }
 }
 
 impl Running {
-    /// Starts a keeper for the job of this folder.
-    pub(super) fn launch(launch: Launch<'_>) -> io::Result<Child> {
-        let Launch { dir, keeper, command, job, folder, files, mut env, ports } = launch;
-        let text = |parts: &Vec<Filled>| -> String {
-            let text = |part: &Filled| match part {
-                Filled::Text(text) => text.clone(),
-                Filled::Own(Own::Job) => job.to_owned(),
-                Filled::Own(Own::Folder) => folder.display().to_string(),
-                Filled::Own(Own::Files) => files.display().to_string(),
-                Filled::Own(Own::ControlPort) => {
-                    ports.map_or_else(String::new, |ports| ports.control.to_string())
-                }
-                Filled::Own(Own::ProgressPort) => {
-                    ports.map_or_else(String::new, |ports| ports.progress.to_string())
-                }
-            };
-            parts.iter().map(text).collect()
-        };
-        env.extend(command.set.iter().map(|(name, parts)| (name.clone(), text(parts))));
-        let argv = command.run.iter().map(text).collect();
-        let cwd =
-            command.cwd.as_ref().map_or_else(|| folder.to_owned(), |parts| text(parts).into());
-        let run = Run { argv, env, cwd, most_output: MOST_OUTPUT };
-        keeper::write_json(dir, file::RUN, &run)?;
-        Command::new(keeper)
-            .arg("keep-job")
-            .arg(dir)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-    }
-
     /// A program that this worker started, or that it found alive.
     pub(super) fn new(
         dir: &Path,
         child: Option<Child>,
         bridge: Option<Bridge>,
         told: &Told,
-        (grace, silent_after): (Duration, Duration),
+        times: Times,
+        now: Duration,
     ) -> Self {
-        let grace = if bridge.is_some() { grace } else { Duration::ZERO };
+        let watch = if told.reported {
+            Watch::resumed(times.silent_after, now, told.epoch)
+        } else {
+            Watch::new(times.silent_after, now)
+        };
         Self {
             dir: dir.to_owned(),
             child,
             out: Stream::new(JobStream::Stdout, dir.join(file::STDOUT), told.taken.0),
             err: Stream::new(JobStream::Stderr, dir.join(file::STDERR), told.taken.1),
             bridge,
-            watch: Watch::new(silent_after),
-            grace,
+            listens_on: None,
+            said_deaf: false,
+            watch,
+            grace: times.grace,
             wished_at: None,
             asked_at: None,
             interrupted: false,
@@ -136,18 +119,21 @@ impl Running {
         })
     }
 
-    /// What it wrote since the last turn.
+    /// What it wrote since the last time, in part when that is much; nothing when that was all.
     pub(super) fn output(&mut self) -> Vec<JobHappened> {
         let mut happened = self.out.read(A_TURN);
         happened.extend(self.err.read(A_TURN));
         happened
     }
 
-    /// What it wrote in the end.
+    /// Bytes that were looked at so far.
+    pub(super) fn looked_at(&self) -> u64 {
+        self.out.at + self.err.at
+    }
+
+    /// The last line, which has no end.
     pub(super) fn last_output(&mut self) -> Vec<JobHappened> {
-        let mut happened = self.out.read(AT_THE_END);
-        happened.extend(self.out.finish());
-        happened.extend(self.err.read(AT_THE_END));
+        let mut happened = self.out.finish();
         happened.extend(self.err.finish());
         if self.out.has_more() || self.err.has_more() {
             let message = "the program wrote more at its end than is told as lines";
@@ -163,13 +149,18 @@ impl Running {
             None => {}
             Some(Wish::Stop) => {
                 let wished_at = *self.wished_at.get_or_insert(now);
-                if self.asked_at.is_none_or(|at| now.duration_since(at) >= ASK_AGAIN)
+                // Not beyond the interrupt: what is published to one who does not read is kept for it.
+                if !self.interrupted
+                    && self.asked_at.is_none_or(|at| now.duration_since(at) >= ASK_AGAIN)
                     && let Some(bridge) = &self.bridge
                 {
                     self.asked_at = Some(now);
                     bridge.ask_to_stop();
                 }
-                let patience = Patience::after(now.duration_since(wished_at), self.grace);
+                // Nobody can be asked where there is no bridge and none to come.
+                let heard = self.bridge.is_some() || self.listens_on.is_some();
+                let grace = if heard { self.grace } else { Duration::ZERO };
+                let patience = Patience::after(now.duration_since(wished_at), grace);
                 if patience == Patience::Interrupted && !self.interrupted {
                     self.interrupted = self.tell(false);
                 }

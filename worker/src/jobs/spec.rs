@@ -9,6 +9,9 @@ pub(super) const SPEC: &str = "job.json";
 /// The file of a bridge's ports in a job's folder.
 pub(super) const PORTS: &str = "ports.json";
 
+/// The file of a job's graphics cards in its folder, where the worker handed some out.
+pub(super) const GPUS: &str = "gpus.json";
+
 /// One job as it was asked for. Never changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Spec {
@@ -28,4 +31,7 @@ pub(super) struct Spec {
     pub(super) after: Option<String>,
     /// Where it works, in the worker's files.
     pub(super) folder: String,
+    /// How many epochs it is to do, where its template has such a value.
+    #[serde(default)]
+    pub(super) epochs: Option<u64>,
 }

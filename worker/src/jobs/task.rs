@@ -17,6 +17,9 @@ const TURN: Duration = Duration::from_millis(100);
 /// Bytes of one answer, so that it stays inside a channel message.
 const MOST_BYTES: usize = 40 * 1024;
 
+/// Folders that cannot be read and are told: somebody has to look at the worker anyway.
+const MOST_UNREADABLE: usize = 16;
+
 /// People who wait for news of one job.
 const MOST_WAITING: usize = 256;
 
@@ -153,8 +156,13 @@ fn entries(table: &Table, list: &JobList) -> JobEntries {
         id: list.id.clone(),
         total: jobs.len() as u64,
         jobs: Vec::new(),
-        templates: if list.offset == 0 { table.templates() } else { Vec::new() },
+        templates: Vec::new(),
+        unreadable: Vec::new(),
     };
+    if list.offset == 0 {
+        entries.templates = table.templates();
+        entries.unreadable = table.unreadable().iter().take(MOST_UNREADABLE).cloned().collect();
+    }
     let mut bytes = Message::JobEntries(entries.clone()).encode().len();
     for job in jobs.skip(usize::try_from(list.offset).unwrap_or(usize::MAX)) {
         bytes += serde_json::to_string(&job).map_or(0, |text| text.len());

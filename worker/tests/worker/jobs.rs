@@ -49,7 +49,35 @@ run = ["sh", "-c", 'echo ready; while [ ! -e go ]; do sleep 0.05; done; echo wen
 
 [[job]]
 name = "flood"
-run = ["sh", "-c", "head -c 400000000 /dev/zero | tr '\\0' 'x'; echo; echo the end >&2"]
+run = ["sh", "-c", "head -c 100000000 /dev/zero | tr '\\0' 'x'; echo; echo the end >&2"]
+
+[[job]]
+name = "capped"
+output_limit_mib = 1
+run = ["sh", "-c", "head -c 3000000 /dev/zero; echo the end >&2"]
+
+[[job]]
+name = "lines"
+run = ["sh", "-c", "yes $(head -c 100 /dev/zero | tr '\\0' 'x') | head -c 20000000"]
+
+[[job]]
+name = "card"
+run = ["sh", "-c", 'echo "cards $CUDA_VISIBLE_DEVICES"; while [ ! -e go ]; do sleep 0.05; done']
+
+[[job]]
+name = "cards"
+gpus = 2
+run = ["sh", "-c", 'echo "cards $CUDA_VISIBLE_DEVICES"']
+
+[[job]]
+name = "blind"
+gpus = 0
+run = ["sh", "-c", 'echo "cards $CUDA_VISIBLE_DEVICES"']
+
+[[job]]
+name = "make"
+run = ["sh", "-c", 'echo "$0" > "$0"', "{file:choice=a|b}"]
+results = ["a", "b"]
 
 [[job]]
 name = "short"
@@ -81,7 +109,13 @@ impl Home {
     }
 
     pub async fn world(&self) -> World {
-        World::with(self.settings(), Broker::start(None).await).await
+        self.world_with_cards(&[]).await
+    }
+
+    async fn world_with_cards(&self, cards: &[&str]) -> World {
+        let job_gpus = cards.iter().map(|&card| card.to_owned()).collect();
+        let settings = Settings { job_gpus, ..self.settings() };
+        World::with(settings, Broker::start(None).await).await
     }
 
     pub fn settings(&self) -> Settings {
@@ -171,6 +205,20 @@ fn lines(events: &[JobEvent], wanted: JobStream) -> Vec<&str> {
     lines.collect()
 }
 
+fn noted(events: &[JobEvent]) -> Vec<&str> {
+    let codes = events.iter().filter_map(|event| match &event.what {
+        JobHappened::Note { code, .. } => Some(code.as_str()),
+        _ => None,
+    });
+    codes.collect()
+}
+
+/// The state of a job as it is listed.
+async fn state(session: &Session, job: &str) -> JobState {
+    let listed = soon("the list", session.list_jobs()).await.expect("listed");
+    listed.jobs.iter().find(|other| other.job == job).expect("it is there").state
+}
+
 fn said(word: &'static str) -> impl Fn(&[JobEvent]) -> bool {
     move |events| lines(events, JobStream::Stdout).contains(&word)
 }
@@ -222,7 +270,7 @@ async fn a_job_runs_and_everything_it_did_is_told_in_order() {
         (listed.jobs[0].job.as_str(), listed.jobs[0].state),
         (&*jobs[0], JobState::Succeeded)
     );
-    assert_eq!(listed.templates.len(), 8);
+    assert_eq!(listed.templates.len(), templates().len());
     operator.close().await;
     world.end().await;
 }
@@ -343,6 +391,58 @@ async fn steps_run_one_after_another_and_end_with_the_first_that_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn cards_are_handed_out_in_turn_and_nobody_overtakes() {
+    let home = Home::new();
+    let world = home.world_with_cards(&["7", "GPU-9"]).await;
+    let operator = world.operator().await;
+    let first = submit(&operator, vec![step("card", &[])]).await.remove(0);
+    let second = submit(&operator, vec![step("card", &[])]).await.remove(0);
+    let both = submit(&operator, vec![step("cards", &[])]).await.remove(0);
+    let late = submit(&operator, vec![step("card", &[])]).await.remove(0);
+    let blind = submit(&operator, vec![step("blind", &[])]).await.remove(0);
+    // Side by side, each with its own; one that needs none waits for nobody and sees none.
+    until(&operator, &first, said("cards 7")).await;
+    until(&operator, &second, said("cards GPU-9")).await;
+    assert_eq!(lines(&whole(&operator, &blind).await, JobStream::Stdout), ["cards "]);
+    let listed = soon("the list", operator.list_jobs()).await.expect("listed");
+    let gpus = |job: &str| listed.jobs.iter().find(|other| other.job == job).unwrap().gpus.clone();
+    assert_eq!((gpus(&first), gpus(&second)), (vec!["7".to_owned()], vec!["GPU-9".to_owned()]));
+
+    let go = |job: &str| std::fs::write(home.files.path().join(format!("jobs/{job}/go")), "");
+    go(&first).unwrap();
+    assert_eq!(end(&whole(&operator, &first).await).0, JobState::Succeeded);
+    assert_eq!(state(&operator, &late).await, JobState::Queued, "one card is free, but not for it");
+    go(&second).unwrap();
+    assert_eq!(lines(&whole(&operator, &both).await, JobStream::Stdout), ["cards 7,GPU-9"]);
+    until(&operator, &late, said("cards 7")).await;
+    go(&late).unwrap();
+    assert_eq!(end(&whole(&operator, &late).await).0, JobState::Succeeded);
+    operator.close().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_steps_that_share_a_folder_each_tells_what_it_made_itself() {
+    let home = Home::new();
+    let world = home.world().await;
+    let operator = world.operator().await;
+    let make = |file: &str| step("make", &[("file", json!(file))]);
+    let jobs = submit(&operator, vec![make("a"), make("b")]).await;
+    let results = |events: &[JobEvent]| -> Vec<String> {
+        let paths = events.iter().filter_map(|event| match &event.what {
+            JobHappened::Result { path, .. } => Some(path.clone()),
+            _ => None,
+        });
+        paths.collect()
+    };
+    let folder = format!("jobs/{}", jobs[0]);
+    assert_eq!(results(&whole(&operator, &jobs[0]).await), [format!("{folder}/a")]);
+    assert_eq!(results(&whole(&operator, &jobs[1]).await), [format!("{folder}/b")]);
+    operator.close().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_floods_takes_too_long_or_is_absent_harms_nobody() {
     let home = Home::new();
     let world = home.world().await;
@@ -362,10 +462,18 @@ async fn a_program_that_floods_takes_too_long_or_is_absent_harms_nobody() {
     let events = whole(&operator, &flood[0]).await;
     assert_eq!(end(&events).0, JobState::Succeeded);
     assert!(lines(&events, JobStream::Stderr).contains(&"the end"));
-    let log = home.jobs.path().join(&flood[0]);
-    let size = |name: &str| std::fs::metadata(log.join(name)).unwrap().len();
-    assert_eq!(size("stdout.log"), 256 * 1024 * 1024, "the most that is kept");
-    assert!(size("events.jsonl") < 70 * 1024 * 1024);
+    let size = |job: &str, name: &str| {
+        std::fs::metadata(home.jobs.path().join(job).join(name)).unwrap().len()
+    };
+    assert_eq!(size(&flood[0], "stdout.log"), 100_000_001, "all of it");
+    assert!(size(&flood[0], "events.jsonl") < 70 * 1024 * 1024);
+
+    let capped = submit(&operator, steps("capped")).await;
+    let events = whole(&operator, &capped[0]).await;
+    assert_eq!(end(&events).0, JobState::Succeeded, "it never waits for a reader");
+    assert_eq!(size(&capped[0], "stdout.log"), 1024 * 1024, "the most that its owner allows");
+    assert!(noted(&events).contains(&"output_left_out"), "{events:?}");
+    assert_eq!(lines(&events, JobStream::Stderr), ["the end"]);
     operator.close().await;
     world.end().await;
 }
@@ -396,7 +504,19 @@ impl Node {
 
     async fn start(&self) -> (Program, Session) {
         let config = self.config.to_str().unwrap();
-        let mut program = Program::start(&["standalone", "--config", config, "--json"]);
+        self.started(Program::start(&["standalone", "--config", config, "--json"])).await
+    }
+
+    /// Where no file may grow beyond so many MiB: the system answers as a full disk does.
+    async fn start_with_files_up_to(&self, mib: u64) -> (Program, Session) {
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", mib * 2048);
+        let worker = env!("CARGO_BIN_EXE_halyard-worker");
+        let config = self.config.to_str().unwrap();
+        let args = ["-c", &script, "sh", worker, "standalone", "--config", config, "--json"];
+        self.started(Program::of("/bin/sh", &args)).await
+    }
+
+    async fn started(&self, mut program: Program) -> (Program, Session) {
         let room = program.json("room").await;
         let session = join(room["join_url"].as_str().expect("a link"), false).await;
         (program, session)
@@ -491,6 +611,71 @@ async fn a_job_whose_keeper_died_too_is_lost_and_its_processes_are_ended() {
         }
     };
     tokio::time::timeout(PATIENCE, gone).await.expect("no process is left");
+    session.close().await;
+    program.signal("TERM");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_no_verdict_and_disturbs_no_other_job() {
+    let node = Node::new();
+    let (program, session) = node.start_with_files_up_to(8).await;
+    let jobs = submit(&session, vec![step("lines", &[])]).await;
+    let over = async {
+        while !state(&session, &jobs[0]).await.is_over() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    soon("the job's end", over).await;
+    let listed = soon("the list", session.list_jobs()).await.expect("listed");
+    assert_eq!(listed.jobs[0].state, JobState::Succeeded);
+    let reason = listed.jobs[0].reason.clone().unwrap_or_default();
+    assert!(reason.contains("cannot be written down"), "{reason}");
+    let other = submit(&session, vec![step("say", &[("text", json!("still here"))])]).await;
+    assert_eq!(end(&whole(&session, &other[0]).await).0, JobState::Succeeded);
+    node.killed(program, session).await;
+
+    let (program, session) = node.start().await;
+    let events = whole(&session, &jobs[0]).await;
+    assert_eq!(end(&events).0, JobState::Succeeded, "what was true is written down now");
+    assert!(noted(&events).contains(&"output_left_out"), "{:?}", noted(&events));
+    session.close().await;
+    program.signal("TERM");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_folders_are_reported_and_left_alone_and_the_others_go_on() {
+    let node = Node::new();
+    let (program, session) = node.start().await;
+    let say = |text: &str| step("say", &[("text", json!(text))]);
+    let broken = submit(&session, vec![say("one")]).await.remove(0);
+    whole(&session, &broken).await;
+    let cut = submit(&session, vec![say("two")]).await.remove(0);
+    whole(&session, &cut).await;
+    let runs = submit(&session, vec![step("slow", &[]), say("behind")]).await;
+    until(&session, &runs[0], said("ready")).await;
+    node.killed(program, session).await;
+    let jobs = node.home.jobs.path().join("jobs");
+    std::fs::write(jobs.join(&broken).join("job.json"), "{\"job\":").unwrap();
+    let log = jobs.join(&cut).join("events.jsonl");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let second = bytes.iter().position(|&byte| byte == b'\n').unwrap() + 5;
+    bytes[second] = 0;
+    std::fs::write(&log, &bytes).unwrap();
+
+    let (program, session) = node.start().await;
+    let listed = soon("the list", session.list_jobs()).await.expect("listed");
+    let unreadable: Vec<_> = listed.unreadable.iter().map(|job| job.job.as_str()).collect();
+    assert_eq!(unreadable, [broken.as_str()]);
+    assert!(listed.unreadable[0].reason.contains("cannot be read"), "{:?}", listed.unreadable);
+    assert!(jobs.join(&broken).join("events.jsonl").exists(), "nothing of it is deleted");
+    assert_eq!(std::fs::read(jobs.join(&cut).join("events.damaged-1")).unwrap(), bytes);
+    let events = whole(&session, &cut).await;
+    assert!(noted(&events).contains(&"damaged"), "{events:?}");
+    assert_eq!(end(&events).0, JobState::Succeeded, "it is not run again, but its end is known");
+    assert_eq!(lines(&events, JobStream::Stdout), ["two"]);
+    std::fs::write(node.home.files.path().join(format!("jobs/{}/go", runs[0])), "").unwrap();
+    assert_eq!(end(&whole(&session, &runs[0]).await).0, JobState::Succeeded);
+    assert_eq!(end(&whole(&session, &runs[1]).await).0, JobState::Succeeded);
     session.close().await;
     program.signal("TERM");
 }

@@ -19,7 +19,12 @@ pub struct Program {
 
 impl Program {
     pub fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_halyard-worker"))
+        Self::of(env!("CARGO_BIN_EXE_halyard-worker"), args)
+    }
+
+    /// The same of a command that starts it.
+    pub fn of(command: &str, args: &[&str]) -> Self {
+        let mut child = Command::new(command)
             .args(args)
             .env_clear()
             .stdin(Stdio::null())

@@ -18,11 +18,11 @@ use std::{
     time::Instant,
 };
 
-use halyard_protocol::channel::{JobEvent, JobInfo, JobState, JobTemplateInfo};
+use halyard_protocol::channel::{JobEvent, JobInfo, JobState, JobTemplateInfo, JobUnreadable};
 use tokio::sync::mpsc;
 
 use self::job::{Job, read_job};
-use super::{Input, JobsError, Load, Plan, Refused, Template};
+use super::{Input, JobsError, Load, Plan, Refused, Template, keeper};
 use crate::bridge::FromTrainer;
 
 /// All of them, by their place in the queue.
@@ -30,6 +30,7 @@ use crate::bridge::FromTrainer;
 pub(in crate::jobs) struct Table {
     plan: Plan,
     jobs: BTreeMap<u64, Job>,
+    unreadable: Vec<JobUnreadable>,
     /// Jobs with news since somebody looked.
     news: Vec<String>,
     started: Instant,
@@ -50,7 +51,7 @@ impl Table {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let (reports, reported) = mpsc::channel(256);
-        let mut jobs = BTreeMap::new();
+        let (mut jobs, mut unreadable) = (BTreeMap::new(), Vec::new());
         for entry in fs::read_dir(&plan.dir).map_err(failed)? {
             let dir = entry.map_err(failed)?.path();
             if !dir.is_dir() {
@@ -60,13 +61,25 @@ impl Table {
                 Ok(job) => {
                     jobs.insert(job.spec.number, job);
                 }
-                // It was never accepted, or somebody else's hands were in it.
-                Err(error) => tracing::warn!(%error, dir = %dir.display(), "not a job"),
+                // It was never accepted: the worker died while it wrote the job down.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !keeper::began(&dir) => {
+                    tracing::warn!(%error, dir = %dir.display(), "not a job");
+                }
+                // Somebody else's hands were in it. What can be read of it is for them to see.
+                Err(error) => {
+                    let job = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    let runs =
+                        if keeper::lives(&dir) { ", and its program still runs" } else { "" };
+                    let reason = format!("its folder in jobs_dir cannot be read ({error}){runs}");
+                    tracing::error!(dir = %dir.display(), reason, "a job is left alone");
+                    unreadable.push(JobUnreadable { job, reason });
+                }
             }
         }
         let mut table = Self {
             plan,
             jobs,
+            unreadable,
             news: Vec::new(),
             started: Instant::now(),
             reports,
@@ -100,6 +113,11 @@ impl Table {
         load
     }
 
+    /// Folders of jobs that cannot be read.
+    pub(in crate::jobs) fn unreadable(&self) -> &[JobUnreadable] {
+        &self.unreadable
+    }
+
     /// All jobs, newest first.
     pub(in crate::jobs) fn list(&self) -> impl ExactSizeIterator<Item = JobInfo> + '_ {
         self.jobs.values().rev().map(Job::info)
@@ -113,7 +131,7 @@ impl Table {
         most_bytes: usize,
     ) -> Option<io::Result<(Vec<JobEvent>, bool)>> {
         let job = self.find(job)?;
-        let over = job.life.state().is_over();
+        let over = job.is_settled();
         Some(job.log.page(from, most_bytes).map(|events| {
             let last = events.last().map_or(from.max(1) - 1, |event| event.n);
             (events, over && last >= job.log.last())
@@ -127,7 +145,7 @@ impl Table {
 
     /// Whether there is anything to look at.
     pub(in crate::jobs) fn is_idle(&self) -> bool {
-        self.jobs.values().all(|job| job.life.state().is_over())
+        self.jobs.values().all(Job::is_settled)
     }
 
     /// Somebody wants a job to end: now (`cancel`), or early and well.
@@ -147,6 +165,10 @@ impl Table {
         let name = job.spec.job.clone();
         self.news.push(name);
         result
+    }
+
+    fn template(&self, name: &str) -> Option<&Template> {
+        self.plan.templates.iter().find(|template| template.name == name)
     }
 
     fn find(&mut self, job: &str) -> Option<&mut Job> {

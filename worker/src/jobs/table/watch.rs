@@ -11,6 +11,7 @@ use crate::{
         Input,
         keeper::{Exit, Fate},
         results,
+        running::AT_THE_END,
     },
 };
 
@@ -22,6 +23,7 @@ impl Table {
     pub(in crate::jobs) async fn turn(&mut self) {
         let numbers: Vec<_> = self.jobs.keys().copied().collect();
         for number in numbers {
+            self.listen_again(number).await;
             self.look(number);
         }
         while let Some(number) = self.next() {
@@ -64,11 +66,16 @@ impl Table {
         let limit = self.plan.templates.iter().find(|t| t.name == job.spec.step.template);
         let limit = limit.map(|template| template.time_limit);
         let before = job.log.last();
-        let Some(running) = &mut job.running else { return };
+        job.write_what_waits();
+        let Some(running) = &mut job.running else {
+            if job.log.last() != before {
+                self.news.push(job.spec.job.clone());
+            }
+            return;
+        };
         let fate = running.fate();
-        for what in running.output() {
-            job.write(what);
-        }
+        let output = running.output();
+        job.write_all(output);
         if fate == Fate::Kept {
             let Some(running) = &mut job.running else { return };
             if let Some(remark) = running.watch.look(clock) {
@@ -96,9 +103,17 @@ impl Table {
     pub(super) fn over(&mut self, number: u64, fate: Fate) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         let Some(mut running) = job.running.take() else { return };
-        for what in running.last_output() {
-            job.write(what);
+        let mut looked_at = running.looked_at();
+        let end = looked_at + AT_THE_END;
+        while looked_at < end {
+            let output = running.output();
+            job.write_all(output);
+            if running.looked_at() == looked_at {
+                break;
+            }
+            looked_at = running.looked_at();
         }
+        job.write_all(running.last_output());
         let input = match fate {
             Fate::Ended(Exit { not_started: Some(reason), .. }) => Input::Broken(reason),
             Fate::Ended(exit) => {
@@ -115,12 +130,16 @@ impl Table {
         };
         let template = self.plan.templates.iter().find(|t| t.name == job.spec.step.template);
         if let Some(template) = template {
-            match results::find(&self.plan.files.join(&job.spec.folder), &template.results) {
+            // Steps of one request share a folder: what an earlier one made is not this one's.
+            let since = job.spec.after.as_ref().and(job.log.told().started_ms).unwrap_or(0);
+            let folder = self.plan.files.join(&job.spec.folder);
+            match results::find(&folder, &template.results, since) {
                 Ok(found) => {
-                    for (name, size) in found {
-                        let path = format!("{}/{name}", job.spec.folder);
-                        job.write(JobHappened::Result { path, size });
-                    }
+                    let folder = job.spec.folder.clone();
+                    job.write_all(found.into_iter().map(|(name, size)| JobHappened::Result {
+                        path: format!("{folder}/{name}"),
+                        size,
+                    }));
                 }
                 Err(error) => job.note("no_results", format!("its folder cannot be read: {error}")),
             }

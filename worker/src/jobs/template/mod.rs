@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use hole::{Hole, HoleError, Kind};
+pub(super) use read::{SILENT_AFTER, STOP_GRACE};
 pub use read::{TemplateError, read_templates};
 
 /// One thing that may be run.
@@ -41,8 +42,13 @@ pub struct Template {
     pub env: Vec<String>,
     /// Variables that the owner sets, parts as in `run`.
     pub set: BTreeMap<String, Vec<Part>>,
-    /// Graphics cards that it needs. Jobs that need some run one after another.
+    /// Graphics cards that it needs. Jobs that need some run one after another, unless the worker
+    /// was told which cards jobs share.
     pub gpus: u32,
+    /// The hole that says how many epochs a training is to do.
+    pub epochs: Option<String>,
+    /// The most that is kept of each of its two outputs, in bytes.
+    pub output_limit: u64,
     /// It is ended after this long.
     pub time_limit: Duration,
     /// How long the program may take to follow a wish to stop before it is interrupted.
@@ -211,6 +217,18 @@ impl Template {
     pub fn has_bridge(&self) -> bool {
         let own = |part: &Part| matches!(part, Part::Own(Own::ControlPort | Own::ProgressPort));
         self.run.iter().flat_map(Group::parts).chain(self.set.values().flatten()).any(own)
+    }
+
+    /// How many epochs a request asks for, where the template has such a value.
+    pub fn epochs(&self, values: &BTreeMap<String, Value>) -> Option<u64> {
+        let name = self.epochs.as_deref()?;
+        let holes = self.holes();
+        // A number needs no folder to be looked up in.
+        let filled = holes.get(name)?.fill(values.get(name), Path::new("")).ok()??;
+        match filled.as_slice() {
+            [Filled::Text(text)] => text.parse().ok(),
+            _ => None,
+        }
     }
 
     /// What others are told of it.

@@ -11,10 +11,16 @@ use super::{Group, Hole, Kind, Own, Part, Template};
 const TIME_LIMIT: Duration = Duration::from_hours(24);
 
 /// A batch of a large model takes this long.
-const STOP_GRACE: Duration = Duration::from_secs(30);
+pub(in crate::jobs) const STOP_GRACE: Duration = Duration::from_secs(30);
 
 /// Loading data and compiling a model take this long.
-const SILENT_AFTER: Duration = Duration::from_mins(2);
+pub(in crate::jobs) const SILENT_AFTER: Duration = Duration::from_mins(2);
+
+/// All that a program prints within days is wanted, what it prints in a loop that never ends is not.
+const OUTPUT_LIMIT_MIB: u64 = 8 * 1024;
+
+/// The values that say how many epochs there are to be, where the owner names none.
+const EPOCHS: [&str; 2] = ["epochs", "max_epochs"];
 
 /// Why the templates cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +47,10 @@ struct Written {
     set: BTreeMap<String, String>,
     #[serde(default = "one")]
     gpus: u32,
+    #[serde(default)]
+    epochs: Option<String>,
+    #[serde(default)]
+    output_limit_mib: Option<u64>,
     #[serde(default)]
     time_limit: Option<String>,
     #[serde(default)]
@@ -136,6 +146,12 @@ fn template(written: Written) -> Result<Template, String> {
     let set: BTreeMap<_, _> = set.collect::<Result<_, String>>()?;
     let arguments = run.iter().flat_map(Group::parts);
     same_everywhere(arguments.chain(set.values().chain(&cwd).flatten()))?;
+    let holes = run.iter().flat_map(Group::parts).chain(set.values().chain(&cwd).flatten());
+    let epochs = epochs(written.epochs, holes)?;
+    let output_limit = match written.output_limit_mib.unwrap_or(OUTPUT_LIMIT_MIB) {
+        0 => return Err("output_limit_mib is 0; accepted is a number from 1".to_owned()),
+        mib => mib.saturating_mul(1024 * 1024),
+    };
     let mut results = GlobSetBuilder::new();
     for pattern in &written.results {
         let glob = GlobBuilder::new(pattern).literal_separator(true).build();
@@ -149,6 +165,8 @@ fn template(written: Written) -> Result<Template, String> {
         cwd,
         env: written.env,
         gpus: written.gpus,
+        epochs,
+        output_limit,
         time_limit: time("time_limit", written.time_limit, TIME_LIMIT)?,
         stop_grace: time("stop_grace", written.stop_grace, STOP_GRACE)?,
         silent_after: time("silent_after", written.silent_after, SILENT_AFTER)?,
@@ -160,6 +178,23 @@ fn time(key: &str, text: Option<String>, standard: Duration) -> Result<Duration,
     let Some(text) = text else { return Ok(standard) };
     let bad = || format!("{key} is {text:?}; accepted is a duration like 30s, 10m or 24h");
     humantime::parse_duration(&text).ok().filter(|time| !time.is_zero()).ok_or_else(bad)
+}
+
+/// The hole that says how many epochs there are to be: the one named, else one of the usual name.
+fn epochs<'a>(
+    named: Option<String>,
+    parts: impl Iterator<Item = &'a Part>,
+) -> Result<Option<String>, String> {
+    let counts = |part: &'a Part| match part {
+        Part::Hole(Hole { name, kind: Kind::Int { .. }, .. }) => Some(name.as_str()),
+        _ => None,
+    };
+    let whole_numbers: Vec<_> = parts.filter_map(counts).collect();
+    match named {
+        Some(name) if whole_numbers.contains(&name.as_str()) => Ok(Some(name)),
+        Some(name) => Err(format!("epochs is {name:?}; accepted is the name of an int in run")),
+        None => Ok(EPOCHS.into_iter().find(|name| whole_numbers.contains(name)).map(str::to_owned)),
+    }
 }
 
 /// A name may stand in several places, but then it means the same everywhere.
@@ -316,6 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn a_request_says_how_many_epochs_there_are_to_be() {
+        let template = read(TRAIN).expect("a template").remove(0);
+        assert_eq!(template.epochs(&BTreeMap::new()), Some(20), "the default");
+        assert_eq!(template.epochs(&[("epochs".to_owned(), json!(7))].into()), Some(7));
+        assert_eq!(template.epochs(&[("epochs".to_owned(), json!("x"))].into()), None);
+        let text = "[[job]]\nname='a'\nrun=['x', '{rounds:int=1..9}']\n";
+        assert_eq!(read(text).expect("one")[0].epochs, None);
+        let named = read(&format!("{text}epochs='rounds'")).expect("one").remove(0);
+        assert_eq!(named.epochs(&[("rounds".to_owned(), json!(3))].into()), Some(3));
+    }
+
+    #[test]
     fn the_templates_that_ship_can_be_used() {
         let templates = read(include_str!("../../../templates/sleap.toml")).expect("templates");
         let names: Vec<_> = templates.iter().map(|template| template.name.as_str()).collect();
@@ -369,6 +416,22 @@ mod tests {
     }
 
     #[test]
+    fn the_templates_for_clusters_can_be_used_and_keep_values_out_of_the_shell() {
+        let templates = read(include_str!("../../../templates/slurm.toml")).expect("templates");
+        let names: Vec<_> = templates.iter().map(|template| template.name.as_str()).collect();
+        assert_eq!(names, ["train-here", "train-srun", "train-batch"]);
+        assert!(templates[0].has_bridge(), "it runs where the worker does");
+        assert!(!templates[1].has_bridge() && !templates[2].has_bridge(), "they run elsewhere");
+        assert_eq!([1, 2].map(|n: usize| templates[n].gpus), [0, 0], "Slurm hands out the cards");
+        let script = templates[2].run[2].arguments[0].as_slice();
+        assert!(matches!(script, [Part::Text(_)]), "no hole in the script");
+        assert_eq!(templates[1].epochs.as_deref(), Some("epochs"));
+        let torch = read(include_str!("../../../templates/torchrun.toml")).expect("templates");
+        assert_eq!(torch.iter().map(|template| template.gpus).collect::<Vec<_>>(), [2, 1]);
+        assert!(torch.iter().all(Template::has_bridge));
+    }
+
+    #[test]
     fn everything_wrong_with_a_request_is_said_at_once() {
         let templates = read(TRAIN).expect("a template");
         let values = [("epochs".to_owned(), json!(0)), ("lr".to_owned(), json!(1))].into();
@@ -405,6 +468,8 @@ mod tests {
             ("name='a'\nrun=['x', '-v{n:flag}']", "a flag stands in an array"),
             ("name='a'\nrun=['x', ['-v{n:flag?true}']]", "has no default"),
             ("name='a'\nrun=['x']\ncwd='{n}'", "has no type"),
+            ("name='a'\nrun=['x', '{n:text=9}']\nepochs='n'", "the name of an int"),
+            ("name='a'\nrun=['x']\noutput_limit_mib=0", "a number from 1"),
             ("name='a'\nrun=['x']\nresults=['[']", "results has"),
         ] {
             let error = read(&format!("[[job]]\n{job}\n")).expect_err(job).to_string();
