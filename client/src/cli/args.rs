@@ -104,7 +104,7 @@ pub(super) enum Command {
     /// Show what happened to a job
     Logs(Logs),
     /// Follow a job to its end; leaving does not end the job
-    Attach(JobName),
+    Attach(Attach),
     /// Follow the machine's state
     Telemetry(Telemetry),
     /// Drive for a while
@@ -170,15 +170,20 @@ pub(super) struct Train {
     /// the template as its value `package`
     #[arg(value_name = "LINK PACKAGE")]
     pub(super) words: Vec<String>,
-    /// Which of the worker's templates; several run one after another
+    /// Which of the worker's templates; several run one after another, each when the one before it
+    /// succeeded
     #[arg(long, value_name = "NAME", default_value = "train")]
     pub(super) template: Vec<String>,
-    /// A value for the template, for example --set epochs=20
-    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    /// A value for every template that takes it, for example --set epochs=20; for one step alone its
+    /// number or template stands before it: --set 2.epochs=20
+    #[arg(long, value_name = "[STEP.]NAME=VALUE", value_parser = assignment)]
     pub(super) set: Vec<(String, String)>,
     /// Fetch the results into this folder
     #[arg(short, long, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,
+    /// Lines instead of a screen
+    #[arg(long)]
+    pub(super) plain: bool,
     /// Do not stay: print the jobs and leave
     #[arg(long)]
     pub(super) detach: bool,
@@ -196,6 +201,19 @@ pub(super) struct JobName {
     /// The join link, then the job's id
     #[arg(value_name = "LINK JOB", required = true)]
     pub(super) words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Attach {
+    /// The join link, then the job's id
+    #[arg(value_name = "LINK JOB", required = true)]
+    pub(super) words: Vec<String>,
+    /// Fetch the results into this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// Lines instead of a screen
+    #[arg(long)]
+    pub(super) plain: bool,
 }
 
 #[derive(Debug, Args)]

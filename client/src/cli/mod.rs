@@ -12,12 +12,14 @@ mod doctor;
 mod drive;
 mod estop;
 pub mod exit;
+mod follow;
 mod get;
 mod jobs;
 mod join;
 mod list;
 mod output;
 mod progress;
+mod results;
 mod room;
 mod send;
 mod session;
@@ -46,7 +48,7 @@ pub fn main() -> ExitCode {
         Err(error) => return bad_usage(&error, json),
     };
     log_to_stderr(cli.global.verbose);
-    let output = Output::new(cli.global.json);
+    let output = Output::new(cli.global.json, cli.global.verbose > 0);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -80,7 +82,7 @@ async fn dispatch(
     output: Output,
     stop: &CancellationToken,
 ) -> Result<(), CliError> {
-    let context = session::Context { settings, output, stop };
+    let context = session::Context::new(settings, output, stop);
     match command {
         Command::Join(args) => join::run(&context, args).await,
         Command::Send(args) => send::run(&context, args).await,
@@ -110,7 +112,7 @@ fn bad_usage(error: &clap::Error, json: bool) -> ExitCode {
     if json {
         let words = error.to_string();
         let words = words.trim().strip_prefix("error: ").unwrap_or(&words).to_owned();
-        return Output::new(true).failed(&CliError::usage(words)).into();
+        return Output::new(true, false).failed(&CliError::usage(words)).into();
     }
     let _ = error.print();
     Exit::Usage.into()
@@ -139,6 +141,8 @@ async fn stop_on_signal(stop: CancellationToken) {
     signal().await;
     stop.cancel();
     signal().await;
+    // Nothing is dropped on this way out.
+    follow::give_back();
     std::process::exit(Exit::Interrupted.code().into());
 }
 

@@ -21,11 +21,13 @@ pub(super) const FAINT: Style = Style::new().dimmed();
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     json: bool,
+    logs: bool,
 }
 
 impl Output {
-    pub(super) fn new(json: bool) -> Self {
-        Self { json }
+    /// `json` speaks to programs; `logs` says that logs are wanted on stderr.
+    pub(super) fn new(json: bool, logs: bool) -> Self {
+        Self { json, logs }
     }
 
     /// Whether programs listen.
@@ -36,6 +38,14 @@ impl Output {
     /// Whether bars may be drawn on stderr.
     pub(super) fn may_draw(self) -> bool {
         !self.json && io::stderr().is_terminal()
+    }
+
+    /// Whether the terminal may become a screen: people sit at it, and no log is to be seen on it.
+    pub(super) fn may_take_the_screen(self) -> bool {
+        let at_a_terminal = || {
+            io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal()
+        };
+        !self.json && !self.logs && at_a_terminal()
     }
 
     /// One object for programs; nothing for people.

@@ -1,6 +1,7 @@
 //! What all commands that join a room share.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     time::{Duration, SystemTime},
 };
@@ -21,14 +22,43 @@ use crate::{
     session::{Session, SessionEvent, SessionOptions},
 };
 
+/// A worker that was there may be away for this long: a night without a network, or a new disk.
+const HOLD_ON: Duration = Duration::from_hours(24);
+
 /// Everything a command has to do with.
 pub(super) struct Context<'a> {
     pub(super) settings: Settings,
     pub(super) output: Output,
     pub(super) stop: &'a CancellationToken,
+    /// Somebody else tells what happens beside the command.
+    hushed: Cell<bool>,
 }
 
-impl Context<'_> {
+/// While this lives, nothing is told beside the command.
+pub(super) struct Hushed<'a>(&'a Cell<bool>);
+
+impl Drop for Hushed<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(settings: Settings, output: Output, stop: &'a CancellationToken) -> Self {
+        Self { settings, output, stop, hushed: Cell::new(false) }
+    }
+
+    /// Leaves it to the caller to tell what happens beside the command.
+    pub(super) fn hush(&self) -> Hushed<'_> {
+        self.hushed.set(true);
+        Hushed(&self.hushed)
+    }
+
+    /// Whether that is so.
+    pub(super) fn is_hushed(&self) -> bool {
+        self.hushed.get()
+    }
+
     /// The join link that was typed first, or made of the settings.
     pub(super) fn link(&self, words: &mut Vec<String>) -> Result<JoinLink, CliError> {
         self.settings.take_link(words)
@@ -74,6 +104,12 @@ impl Context<'_> {
         Ok(options)
     }
 
+    /// The same for a command that follows what takes hours: once it was connected, it waits for the
+    /// worker, the broker and the network to come back.
+    pub(super) fn patient_options(&self, link: &JoinLink) -> Result<SessionOptions, CliError> {
+        Ok(SessionOptions { return_wait: Some(HOLD_ON), ..self.options(link)? })
+    }
+
     /// Joins, does something, and says goodbye whatever came of it.
     pub(super) async fn in_session<T>(
         &self,
@@ -116,7 +152,9 @@ impl Context<'_> {
         loop {
             match events.recv().await {
                 Ok(event) => {
-                    if let Some(words) = remark(&event) {
+                    if let Some(words) = remark(&event)
+                        && !self.is_hushed()
+                    {
                         self.output.note(words);
                     }
                 }
@@ -128,7 +166,7 @@ impl Context<'_> {
 }
 
 /// What people should know while they wait for something else.
-fn remark(event: &SessionEvent) -> Option<String> {
+pub(super) fn remark(event: &SessionEvent) -> Option<String> {
     Some(match event {
         SessionEvent::Connected { again: true, .. } => "connected again".into(),
         SessionEvent::Silent => "nothing is heard from the worker, trying again".into(),

@@ -3,30 +3,33 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use halyard_protocol::{
-    channel::{JobState, JobStep},
+    channel::{JobStep, JobTemplateInfo},
     transfer::RelativeName,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     args::Train,
     exit::CliError,
-    jobs::{follow, verdict},
+    follow::Following,
     output::printable,
     progress::FileProgress,
+    results::{self, Place},
     session::Context,
 };
-use crate::{files::FileRoot, session::Session, transfer::Direction};
+use crate::transfer::Direction;
 
 /// Files of one package: a data set of many small files is better sent as an archive.
 const MOST_FILES: usize = 10_000;
 
 /// Folders within folders.
 const DEEPEST: usize = 32;
+
+/// The value of a template that names the package.
+const PACKAGE: &str = "package";
 
 /// The worker's folder for packages.
 const PACKAGES: &str = "packages";
@@ -37,33 +40,27 @@ pub(super) async fn run(context: &Context<'_>, mut args: Train) -> Result<(), Cl
     Context::nothing_more(&args.words)?;
     // Before anybody is called: a typo should not cost a connection.
     let package = package.as_deref().map(plan).transpose()?;
-    let mut values: BTreeMap<String, Value> =
-        args.set.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    if let Some(package) = &package {
-        values.insert("package".to_owned(), json!(package.name));
-    }
-    let step = |template: &String| JobStep { template: template.clone(), values: values.clone() };
-    let steps: Vec<_> = args.template.iter().map(step).collect();
-    let store = match &args.output {
-        Some(dir) => {
-            std::fs::create_dir_all(dir)
-                .map_err(|error| CliError::usage(format!("--output {}: {error}", dir.display())))?;
-            let root = FileRoot::open(dir.clone()).await;
-            Some(Arc::new(root.map_err(|error| CliError::usage(error.to_string()))?))
-        }
+    let place = args.output.map(Place::new);
+    let store = match &place {
+        Some(place) => Some(place.open().await?),
         None => None,
     };
-    let mut options = context.options(&link)?;
+    let mut options = context.patient_options(&link)?;
     options.choice.least_busy = true;
-    context
+    let mut following = Following::new(args.plain);
+    let result = context
         .in_session(link, options, async |session| {
+            // Before anything is sent, for the same reason.
+            let offered = session.list_jobs().await?.templates;
+            let name = package.as_ref().map(|package| package.name.as_str());
+            let steps = steps(&args.template, &args.set, name, &offered)?;
             for (path, name) in package.iter().flat_map(|package| &package.files) {
                 let mut progress =
                     FileProgress::new(context.output, Direction::Outgoing, name.file_name());
                 let finished = session.send_file(path, name, |step| progress.step(step)).await?;
                 progress.done(finished, name.as_str())?;
             }
-            let accepted = session.submit_jobs(steps.clone()).await?;
+            let accepted = session.submit_jobs(steps).await?;
             for job in &accepted.jobs {
                 context.output.object(&json!({ "event": "submitted", "job": job }))?;
                 context.output.line(format!("submitted {}", printable(job)))?;
@@ -71,46 +68,82 @@ pub(super) async fn run(context: &Context<'_>, mut args: Train) -> Result<(), Cl
             if args.detach {
                 return Ok(());
             }
-            for job in &accepted.jobs {
-                let end = follow(context.output, session, job, 1).await?;
-                if let Some(store) = &store {
-                    fetch(context, session, store, job, &end.results).await?;
+            following.these(&accepted.jobs, &session.list_jobs().await?.jobs);
+            following.run(context, session).await?;
+            match &store {
+                Some(store) if !following.was_left() => {
+                    results::fetch(context, session, store, &following.results()).await
                 }
-                if end.state != JobState::Succeeded {
-                    return verdict(job, &end);
-                }
+                _ => Ok(()),
             }
-            Ok(())
         })
-        .await
+        .await;
+    following.finish(context, result)
 }
 
-async fn fetch(
-    context: &Context<'_>,
-    session: &Session,
-    store: &Arc<FileRoot>,
-    job: &str,
-    results: &[(String, u64)],
-) -> Result<(), CliError> {
-    for (path, _) in results {
-        let wrong = |error: &dyn std::fmt::Display| {
-            CliError::new(
-                super::exit::Exit::Failed,
-                "BAD_RESULT",
-                format!("{job} made {path:?}: {error}"),
-            )
-        };
-        let remote = RelativeName::new(path).map_err(|error| wrong(&error))?;
-        // `jobs/ID/name`: here only the name.
-        let name = path.splitn(3, '/').nth(2).unwrap_or(path);
-        let name = RelativeName::new(name).map_err(|error| wrong(&error))?;
-        let mut progress = FileProgress::new(context.output, Direction::Incoming, name.file_name());
-        let got =
-            session.get_file(&remote, Arc::clone(store) as _, &name, |step| progress.step(step));
-        let finished = got.await?;
-        progress.done(finished, &store.path().join(name.as_str()).display().to_string())?;
+/// What to ask for: each template with those values that are meant for it.
+fn steps(
+    templates: &[String],
+    sets: &[(String, String)],
+    package: Option<&str>,
+    offered: &[JobTemplateInfo],
+) -> Result<Vec<JobStep>, CliError> {
+    let mut steps = Vec::new();
+    let mut known = Vec::new();
+    for template in templates {
+        let found = offered.iter().find(|offered| offered.name == *template).ok_or_else(|| {
+            let names: Vec<_> = offered.iter().map(|offered| printable(&offered.name)).collect();
+            CliError::usage(format!(
+                "there is no template {template:?}; there are: {}",
+                names.join(", ")
+            ))
+        })?;
+        steps.push(JobStep { template: template.clone(), values: BTreeMap::new() });
+        known.push(found);
     }
-    Ok(())
+    let mut put = |name: &str, value: &str, meant: &dyn Fn(usize) -> bool| {
+        let mut taken = false;
+        for (n, step) in steps.iter_mut().enumerate() {
+            if meant(n) && known[n].values.contains_key(name) {
+                step.values.insert(name.to_owned(), json!(value));
+                taken = true;
+            }
+        }
+        taken
+    };
+    if let Some(package) = package
+        && !put(PACKAGE, package, &|_| true)
+    {
+        let templates = templates.join(", ");
+        return Err(CliError::usage(format!("{templates} takes no package; leave it out")));
+    }
+    // What is said of one step goes before what is said of all.
+    let (of_all, of_one): (Vec<_>, Vec<_>) = sets.iter().partition(|(name, _)| !name.contains('.'));
+    for (whole, value) in of_all.into_iter().chain(of_one) {
+        let (step, name) = match whole.rsplit_once('.') {
+            Some((step, name)) => (Some(step), name),
+            None => (None, whole.as_str()),
+        };
+        let meant = |n: usize| match step {
+            None => true,
+            Some(step) => step == templates[n] || step == (n + 1).to_string(),
+        };
+        if !put(name, value, &meant) {
+            let takers = known.iter().enumerate().filter(|(n, _)| meant(*n));
+            let takers: Vec<_> = takers.map(|(_, template)| takes(template)).collect();
+            return Err(CliError::usage(if takers.is_empty() {
+                format!("--set {whole}: there is no step {:?}", step.unwrap_or_default())
+            } else {
+                format!("--set {whole}: {}", takers.join("; "))
+            }));
+        }
+    }
+    Ok(steps)
+}
+
+fn takes(template: &JobTemplateInfo) -> String {
+    let names: Vec<_> = template.values.keys().map(|name| printable(name)).collect();
+    format!("{:?} takes no such value; accepted are: {}", template.name, names.join(", "))
 }
 
 /// What is sent.
@@ -174,6 +207,55 @@ mod tests {
         assert_eq!(names, ["packages/flies/a.json", "packages/flies/deep/b.csv"]);
         let one = plan(&set.join("a.json")).expect("a file");
         assert_eq!((one.name.as_str(), one.files.len()), ("packages/a.json", 1));
+    }
+
+    fn offered() -> Vec<JobTemplateInfo> {
+        let template = |name: &str, values: &[&str]| JobTemplateInfo {
+            name: name.into(),
+            help: String::new(),
+            values: values.iter().map(|value| ((*value).to_owned(), "a text".into())).collect(),
+        };
+        vec![
+            template("centroid", &["package", "epochs"]),
+            template("centered", &["package", "epochs", "crop"]),
+            template("report", &[]),
+        ]
+    }
+
+    fn asked(templates: &[&str], sets: &[(&str, &str)]) -> Result<Vec<String>, String> {
+        let templates: Vec<_> = templates.iter().map(|&name| name.to_owned()).collect();
+        let sets: Vec<_> =
+            sets.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let steps = steps(&templates, &sets, Some("packages/flies"), &offered());
+        let shown = |step: &JobStep| {
+            let values = step.values.iter().map(|(name, value)| format!("{name}={value}"));
+            values.collect::<Vec<_>>().join(" ").replace('"', "")
+        };
+        steps.map(|steps| steps.iter().map(shown).collect()).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn each_step_gets_the_values_that_it_takes() {
+        let both = ["centroid", "centered", "report"];
+        let sets = [("2.epochs", "5"), ("epochs", "9"), ("crop", "1"), ("centroid.epochs", "7")];
+        assert_eq!(
+            asked(&both, &sets).expect("fine"),
+            ["epochs=7 package=packages/flies", "crop=1 epochs=5 package=packages/flies", "",]
+        );
+    }
+
+    #[test]
+    fn a_value_that_nobody_takes_is_refused_before_anything_is_sent() {
+        for (templates, sets, words) in [
+            (["train"].as_slice(), [].as_slice(), "there are: centroid, centered, report"),
+            (&["centroid"], &[("crop", "1")], "accepted are: epochs, package"),
+            (&["centroid"], &[("2.epochs", "1")], "there is no step \"2\""),
+            (&["centroid", "centered"], &[("1.crop", "1")], "\"centroid\" takes no such value"),
+            (&["report"], &[], "report takes no package"),
+        ] {
+            let error = asked(templates, sets).expect_err(words);
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

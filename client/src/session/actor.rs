@@ -103,6 +103,7 @@ impl Actor {
         let patience = Patience {
             worker: options.worker_wait,
             outage: options.connection_wait,
+            back: options.return_wait,
             ..Patience::default()
         };
         Self {

@@ -25,6 +25,8 @@ pub struct SessionOptions {
     /// How long to try to connect to a worker that is there, at the start and after the connection
     /// broke.
     pub connection_wait: Duration,
+    /// How long to wait instead of both, once there was a connection. As long as those if not given.
+    pub return_wait: Option<Duration>,
 }
 
 impl Default for SessionOptions {
@@ -38,6 +40,7 @@ impl Default for SessionOptions {
             choice: Choice::default(),
             worker_wait: Duration::from_secs(20),
             connection_wait: Duration::from_mins(1),
+            return_wait: None,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Patience {
     pub(crate) worker: Duration,
     /// Without a connection although a worker is here.
     pub(crate) outage: Duration,
+    /// Instead of these two, once a connection was up.
+    pub(crate) back: Option<Duration>,
 }
 
 impl Default for Patience {
@@ -46,6 +48,7 @@ impl Default for Patience {
             restart: Duration::from_secs(8),
             worker: Duration::from_secs(20),
             outage: Duration::from_mins(1),
+            back: None,
         }
     }
 }
@@ -121,6 +124,7 @@ pub(crate) struct Recovery {
     /// that does not know it.
     worker_is_new: bool,
     signal_up: bool,
+    was_up: bool,
     /// Since when there is no connection.
     down_since: Duration,
     /// Since when there is a worker, or none.
@@ -142,6 +146,7 @@ impl Recovery {
             worker_here: false,
             worker_is_new: false,
             signal_up: true,
+            was_up: false,
             down_since: now,
             worker_since: now,
         }
@@ -224,6 +229,7 @@ impl Recovery {
         match (input, self.state) {
             (Input::Ready(_), State::Connecting { .. }) => {
                 self.state = State::Up;
+                self.was_up = true;
                 self.backoff.connected(now);
             }
             (Input::Heard(_), State::Shaky { .. } | State::Restarting { .. }) => {
@@ -301,13 +307,13 @@ impl Recovery {
     }
 
     fn gives_up_at(&self) -> Option<Duration> {
-        match self.state {
-            State::Up | State::GivenUp => None,
-            _ if self.worker_here => {
-                Some(self.down_since.max(self.worker_since) + self.patience.outage)
-            }
-            _ => Some(self.down_since.max(self.worker_since) + self.patience.worker),
-        }
+        let patience = match self.state {
+            State::Up | State::GivenUp => return None,
+            _ if self.worker_here => self.patience.outage,
+            _ => self.patience.worker,
+        };
+        let patience = self.patience.back.filter(|_| self.was_up).unwrap_or(patience);
+        Some(self.down_since.max(self.worker_since) + patience)
     }
 }
 

@@ -183,3 +183,17 @@ proptest! {
         prop_assert!(false, "{:?} still wants to be woken", recovery);
     }
 }
+
+#[test]
+fn who_follows_what_takes_hours_waits_longer_once_it_was_connected() {
+    let patient = Patience { back: Some(s(86_400)), ..Patience::default() };
+    let mut recovery = Recovery::new(patient, s(0));
+    assert_eq!(recovery.wake(), Some(Patience::default().worker), "at the start it is a typo");
+    recovery.step(s(1), Input::WorkerCame, 0.5);
+    recovery.step(s(2), Input::Ready(1), 0.5);
+    recovery.step(s(10), Input::WorkerLeft, 0.5);
+    recovery.step(s(10), Input::Closed(1), 0.5);
+    assert_eq!(recovery.step(s(3600), Input::Tick, 0.5), []);
+    assert_eq!(recovery.wake(), Some(s(86_410)));
+    assert_eq!(recovery.step(s(7200), Input::WorkerCame, 0.5), [Action::Connect(2)]);
+}
