@@ -6,6 +6,7 @@ import { DrivingView } from './driving.js';
 import { Fallback } from './fallback.js';
 import { FilesView } from './files.js';
 import { clip, sentence, shortenNames } from './format.js';
+import { JobsView } from './jobs.js';
 import { LinkStats } from './link-stats.js';
 import { Session } from './session.js';
 import { SoundView } from './sound.js';
@@ -41,6 +42,7 @@ export function openRoom(place) {
   const driving = new DrivingView(session, () => ({ echo: telemetry.stamp, pictureMs: video.age }));
   const commands = new CommandsView(session, () => telemetry.stamp);
   const files = new FilesView(session);
+  const jobs = new JobsView(session);
 
   byId('room').hidden = false;
   byId('top-room').hidden = false;
@@ -104,6 +106,7 @@ export function openRoom(place) {
     toast(sentence(text), known);
   });
   session.on('message', (message) => {
+    if (jobs.take(message)) return;
     if (message.prefix === 'ACK') commands.acked(message.payload);
     else if (message.prefix === 'TELEMETRY_SCHEMA') telemetry.describe(message.payload);
     else if (message.prefix === 'CHANGED') driving.machine(message.payload['values'] ?? {});

@@ -24,11 +24,11 @@
  * @typedef {object} Hello The worker's greeting.
  * @property {string} [agent]
  * @property {Access} [your_access]
- * @property {string[]} [capabilities]
  * @property {VideoInfo[]} video
  * @property {ActionSpec[]} commands
  * @property {DriveLimits} [drive]
  * @property {FilesInfo} [files]
+ * @property {string[]} [capabilities]
  *
  * @typedef {object} VideoInfo
  * @property {string} name
@@ -77,6 +77,22 @@
  * @property {number} [target] bits a second that the encoder aims at
  * @property {number} [scale] the share of the full width and height that the picture has
  * @property {number} [repaired] packets sent again
+ *
+ * @typedef {object} JobInfo A job as the worker lists it.
+ * @property {string} job its id
+ * @property {string} template
+ * @property {string} state
+ * @property {number} created_ms
+ * @property {number} [started_ms]
+ * @property {number} [ended_ms]
+ * @property {string} [reason]
+ * @property {string} [after]
+ * @property {string} folder
+ * @property {number} [epoch] epochs that are done
+ * @property {number} [epochs] epochs that were asked for
+ * @property {string[]} [gpus]
+ *
+ * @typedef {{n: number, at_ms: number, kind: string} & Record<string, unknown>} JobEvent
  *
  * @typedef {object} Telemetry SI units; a machine may say less, or more.
  * @property {number} [time_ms]
