@@ -1,11 +1,14 @@
 """Training through broker, worker and command line, with a trainer that speaks real ZMQ."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
+import struct
 import sys
-from contextlib import asynccontextmanager, suppress
+import termios
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,14 +26,28 @@ SOON = 60
 
 @dataclass
 class Node:
-    """A broker, and the folders of a worker that may be started again and again."""
+    """The folders of a broker and a worker, which may be started again and again."""
 
-    address: str
     home: Path
+    address: str = ""
 
     @property
     def files(self) -> Path:
         return self.home / "files"
+
+    @asynccontextmanager
+    async def broker(self):
+        """Always at the same address, once it has one."""
+        listen = self.address.removeprefix("http://") or "127.0.0.1:0"
+        async with program(
+            "halyard-server",
+            *("serve", "--listen", listen, "--data-dir", str(self.home / "server")),
+            *("--log-format", "json"),
+            log="training-server",
+        ) as process:
+            found = await logged("training-server", r"serving .* at (http://[^\s\"]+)")
+            self.address = found[1]
+            yield process
 
     @asynccontextmanager
     async def worker(self):
@@ -45,23 +62,23 @@ class Node:
 
 
 @pytest.fixture
-async def node(tmp_path: Path):
+async def home(tmp_path: Path):
     (tmp_path / "files").mkdir()
     template = (TRAINING / "worker.toml").read_text(encoding="utf-8")
     template = template.replace("PYTHON", sys.executable).replace("HERE", str(TRAINING))
     own = f"files = {str(tmp_path / 'files')!r}\njobs_dir = {str(tmp_path / 'jobs')!r}\n"
     (tmp_path / "worker.toml").write_text(own + template, encoding="utf-8")
-    async with program(
-        "halyard-server",
-        *("serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "server")),
-        *("--log-format", "json"),
-        log="training-server",
-    ):
-        address = (await logged("training-server", r"serving .* at (http://[^\s\"]+)"))[1]
-        try:
-            yield Node(address, tmp_path)
-        finally:
-            end_jobs(tmp_path / "jobs")
+    node = Node(tmp_path)
+    try:
+        yield node
+    finally:
+        end_jobs(tmp_path / "jobs")
+
+
+@pytest.fixture
+async def node(home: Node):
+    async with home.broker():
+        yield home
 
 
 def end_jobs(jobs: Path) -> None:
@@ -78,12 +95,18 @@ def sets(**values) -> list[str]:
 
 async def submit(room: Room, **values) -> str:
     """Sends the package, submits one training and gives back its job."""
+    (job,) = await submit_steps(room, ["train"], **values)
+    return job
+
+
+async def submit_steps(room: Room, templates: list[str], **values) -> list[str]:
+    """The same for several steps, one job for each."""
+    steps = [word for template in templates for word in ("--template", template)]
     ended = await room.halyard(
-        "train", room.operator, str(DATA), "--detach", "--json", *sets(**values)
+        "train", room.operator, str(DATA), "--detach", "--json", *steps, *sets(**values)
     )
     assert ended.status == DONE, ended.output + ended.errors
-    (submitted,) = (line for line in ended.objects if line["event"] == "submitted")
-    return submitted["job"]
+    return [line["job"] for line in ended.objects if line["event"] == "submitted"]
 
 
 @asynccontextmanager
@@ -216,12 +239,212 @@ async def test_a_worker_killed_in_the_middle_takes_the_training_up_again(node: N
     assert processes_in(folder) == []
 
 
+async def test_steps_of_one_request_run_one_after_another(node: Node, tmp_path: Path):
+    async with node.worker() as (_, room):
+        ended = await room.halyard(
+            *("train", room.operator, str(DATA), "--output", str(tmp_path / "out"), "--json"),
+            *("--template", "train", "--template", "refine"),
+            *sets(epochs=4, **{"refine.epochs": 3}),
+        )
+        assert ended.status == DONE, ended.output + ended.errors
+        first, second = (line for line in ended.objects if line["event"] == "summary")
+        assert (first["epochs"], second["epochs"]) == (4, 3)
+        assert first["results"] == second["results"], "they share a folder, and both wrote it"
+        events = [line for line in ended.objects if line["event"] == "job_event"]
+        over = [event["job"] for event in events if is_over(event)]
+        assert over == [first["job"], second["job"]]
+        model = json.loads((tmp_path / "out" / "model.json").read_text(encoding="utf-8"))
+        assert model["epochs"] == 3, "the second step's"
+
+
+async def test_a_step_that_is_cancelled_ends_the_rest(node: Node):
+    async with node.worker() as (_, room):
+        jobs = await submit_steps(room, ["train", "refine"], **{"1.pause": 0.02, "1.epochs": 9999})
+        async with following(room, jobs[0]) as process:
+            await events_until(process, is_epoch_end)
+            assert (await room.halyard("cancel", room.operator, jobs[0])).status == DONE
+            assert await asyncio.wait_for(process.wait(), SOON) == FAILED
+        listed = await room.halyard("jobs", room.operator, "--json")
+        states = {line["job"]: line for line in listed.objects if line["event"] == "job"}
+        assert [states[job]["state"] for job in jobs] == ["cancelled", "cancelled"]
+        assert "epoch" not in states[jobs[1]] and states[jobs[0]]["epoch"] >= 1
+        assert jobs[0] in states[jobs[1]]["reason"]
+        assert processes_in(node.files / "jobs" / jobs[0]) == []
+
+
+TROUBLES = {
+    "die": (["not"], "signal 9"),
+    "late": (["late"], ""),
+    "again": (["restarted"], ""),
+    "silent": (["silent", "heard_again"], ""),
+    "heartbeat": (["not_understood"], ""),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_a_trainer_in_trouble_is_noticed(node: Node, trouble: str):
+    codes, reason = TROUBLES[trouble]
+    async with node.worker() as (_, room):
+        pause = 0.05 if trouble == "heartbeat" else 0.001
+        ended = await room.halyard(
+            *("train", room.operator, str(DATA), "--json"),
+            *sets(epochs=6, trouble=trouble, pause=pause, helpers=2 if trouble == "die" else 0),
+        )
+        events = [line for line in ended.objects if line["event"] == "job_event"]
+        noted = [event["code"] for event in events if event["kind"] == "note"]
+        assert noted[: len(codes)] == codes or codes == ["not"], ended.output
+        (end,) = (event for event in events if is_over(event))
+        assert ended.status == (FAILED if reason else DONE), ended.output
+        assert end["state"] == ("failed" if reason else "succeeded"), end
+        assert reason in end.get("reason", ""), end
+        curve = sum(is_epoch_end(event) for event in events)
+        assert curve == {"die": 2, "late": 4, "again": 12}.get(trouble, curve)
+        if trouble == "heartbeat":
+            words = next(e["message"] for e in events if e.get("code") == "not_understood")
+            assert "HEARTBEAT_IVL" in words, words
+        folder = node.files / "jobs" / end["job"]
+        assert processes_in(folder) == [], "helpers of a trainer that died are ended too"
+
+
+async def test_following_goes_on_by_itself_when_the_worker_is_killed(node: Node):
+    async with node.worker() as (worker, room):
+        job = await submit(room, epochs=10000, pause=0.02)
+        async with following(room, job) as process:
+            told = await events_until(process, is_epoch_end)
+            worker.kill()
+            await worker.wait()
+            async with node.worker():
+                told += await events_until(process, lambda event: event.get("code") == "taken_up")
+                told += await events_until(process, is_epoch_end)
+                stop = await room.halyard("stop", room.operator, job)
+                assert stop.status == DONE, stop.errors
+                told += await events_until(process, is_over)
+                assert await asyncio.wait_for(process.wait(), SOON) == DONE
+    numbers = [event["n"] for event in told]
+    assert numbers == list(range(1, len(numbers) + 1)), "nothing is missing or told twice"
+
+
+async def test_following_goes_on_by_itself_when_the_broker_is_restarted(home: Node):
+    async with AsyncExitStack() as broker:
+        await broker.enter_async_context(home.broker())
+        async with home.worker() as (_, room):
+            job = await submit(room, epochs=10000, pause=0.02)
+            async with following(room, job) as process:
+                told = await events_until(process, is_epoch_end)
+                await broker.aclose()
+                # The connection to the worker does not pass through the broker.
+                told += await events_until(process, is_epoch_end)
+                await broker.enter_async_context(home.broker())
+                stop = await room.halyard("stop", room.operator, job)
+                assert stop.status == DONE, stop.errors
+                told += await events_until(process, is_over)
+                assert await asyncio.wait_for(process.wait(), SOON) == DONE
+    numbers = [event["n"] for event in told]
+    assert numbers == list(range(1, len(numbers) + 1)), "nothing is missing or told twice"
+
+
+@asynccontextmanager
+async def terminal(*arguments: str):
+    """`halyard` at a terminal of 80 columns and 24 lines."""
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    before = termios.tcgetattr(follower)
+    process = await asyncio.create_subprocess_exec(
+        str(programs.BIN_DIR / "halyard"),
+        *arguments,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        start_new_session=True,
+    )
+    seen = bytearray()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(leader, lambda: seen.extend(os.read(leader, 65536)))
+
+    async def shows(words: str):
+        async with asyncio.timeout(SOON):
+            while words.encode() not in seen:
+                await asyncio.sleep(0.02)
+
+    try:
+        yield process, shows, lambda keys: os.write(leader, keys.encode())
+        await asyncio.wait_for(process.wait(), SOON)
+        assert termios.tcgetattr(follower) == before, "the terminal is as it was"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        loop.remove_reader(leader)
+        os.close(leader)
+        os.close(follower)
+
+
+TAKEN, GIVEN_BACK = "\x1b[?1049h", "\x1b[?1049l"
+
+
+async def test_at_a_terminal_a_training_is_a_screen_that_is_given_back(node: Node):
+    async with node.worker() as (_, room):
+        job = await submit(room, epochs=10000, pause=0.02)
+        attach = ("attach", room.operator, job)
+        async with terminal(*attach) as (process, shows, press):
+            await shows(TAKEN)
+            await shows("of 10000")
+            await shows("leave it running")
+            press("q")
+            await shows(GIVEN_BACK)
+            await shows(f"halyard attach LINK {job}")
+        assert process.returncode == DONE
+
+        async with terminal(*attach) as (process, shows, press):
+            await shows("leave it running")
+            process.terminate()
+            await shows(GIVEN_BACK)
+        assert process.returncode == 130
+
+        async with terminal(*attach) as (process, shows, press):
+            await shows("leave it running")
+            press("\x03")
+            await shows(GIVEN_BACK)
+        assert process.returncode == 130
+
+        async with terminal(*attach, "--plain") as (process, shows, press):
+            await shows("val_loss")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(shows(TAKEN), 0.5)
+            press("\x03")
+        assert process.returncode == 130
+
+        async with terminal(*attach) as (process, shows, press):
+            await shows("leave it running")
+            press("c")
+            await shows("y yes")
+            press("n")
+            await shows("stop early")
+            press("s")
+            await shows(GIVEN_BACK)
+            await shows("succeeded")
+        assert process.returncode == DONE
+
+
+async def test_a_network_is_trained_with_pytorch_where_there_is_one(node: Node, tmp_path: Path):
+    pytest.importorskip("torch")
+    async with node.worker() as (_, room):
+        ended = await room.halyard(
+            *("train", room.operator, str(DATA), "--template", "train-torch"),
+            *("--output", str(tmp_path / "out"), "--json", *sets(epochs=3, samples=1024)),
+        )
+        assert ended.status == DONE, ended.output + ended.errors
+        (summary,) = (line for line in ended.objects if line["event"] == "summary")
+        assert summary["epochs"] == 3 and summary["val_loss"] < 0.2, summary
+        assert (tmp_path / "out" / "model.pt").stat().st_size > 1000
+
+
 async def test_what_the_worker_does_not_offer_is_refused_with_what_it_does(node: Node):
     async with node.worker() as (_, room):
         listed = await room.halyard("jobs", room.operator)
         assert listed.status == DONE and "a whole number from 1 to 10000" in listed.output
         for words, status, said in (
-            (("--template", "sh"), 2, "there are: train"),
+            (("--template", "sh"), 2, "there are: train, refine"),
             (("--set", "epochs=many"), 2, "a whole number"),
             (("--set", "shell=1"), 2, "takes no such value"),
         ):

@@ -2,11 +2,17 @@
 
 It fits a line to points by stochastic gradient descent, publishes its progress over ZMQ, looks for
 commands once a batch, writes its model after every epoch and finishes early when asked to.
+
+With --trouble it does what trainers do on bad days: `die` ends it in its third epoch without a
+word, `late` connects only after two epochs, `again` trains twice with new sockets, as after a
+restart, `silent` says nothing for a while, `heartbeat` asks for ZMQ's heartbeats.
 """
 
 import argparse
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,18 +21,22 @@ from pathlib import Path
 import zmq
 
 CONNECT_SECONDS = 0.3
+SILENT_SECONDS = 3
+TROUBLES = ("none", "die", "late", "again", "silent", "heartbeat")
 
 
 class Controller:
     """The worker's two sockets: commands come from one, progress goes to the other."""
 
-    def __init__(self, control_port: int, progress_port: int):
+    def __init__(self, control_port: int, progress_port: int, heartbeat_ms: int = 0):
         context = zmq.Context.instance()
         self.control = context.socket(zmq.SUB)
         self.control.subscribe("")
-        self.control.connect(f"tcp://127.0.0.1:{control_port}")
         self.progress = context.socket(zmq.PUB)
-        self.progress.connect(f"tcp://127.0.0.1:{progress_port}")
+        for socket, port in ((self.control, control_port), (self.progress, progress_port)):
+            if heartbeat_ms:
+                socket.setsockopt(zmq.HEARTBEAT_IVL, heartbeat_ms)
+            socket.connect(f"tcp://127.0.0.1:{port}")
         # A publisher loses what it says before its subscriber is there.
         time.sleep(CONNECT_SECONDS)
 
@@ -56,16 +66,38 @@ def mean_loss(model: list[float], data: list) -> float:
     return sum((model[0] * x + model[1] - y) ** 2 for x, y in data) / len(data)
 
 
-def train(arguments: argparse.Namespace, controller: Controller) -> None:
+class Nobody:
+    """No worker yet: a training that began without one."""
+
+    def tell(self, event: str, **fields) -> None:
+        pass
+
+    def wants_to_stop(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def train(arguments: argparse.Namespace, connect) -> None:
     config = json.loads((arguments.package / "config.json").read_text(encoding="utf-8"))
     data = points(arguments.package / "points.csv")
     held_back = int(len(data) * config["validation_share"])
     validation, training = data[:held_back], data[held_back:]
     size, rate = config["batch_size"], config["learning_rate"]
     model = [0.0, 0.0]
+    trouble = arguments.trouble
+    controller = Nobody() if trouble == "late" else connect()
     controller.tell("train_begin", wandb_url=None)
     stopped = False
     for epoch in range(arguments.epochs):
+        if epoch == 2:
+            if trouble == "late":
+                controller = connect()
+            elif trouble == "silent":
+                time.sleep(SILENT_SECONDS)
+            elif trouble == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
         controller.tell("epoch_begin", epoch=epoch)
         for batch in range(0, len(training), size):
             part = training[batch : batch + size]
@@ -80,7 +112,8 @@ def train(arguments: argparse.Namespace, controller: Controller) -> None:
             stopped = stopped or controller.wants_to_stop()
             if stopped:
                 break
-        logs = {"train/loss": mean_loss(model, training), "val/loss": mean_loss(model, validation)}
+        loss = float("nan") if epoch == arguments.nan_at else mean_loss(model, training)
+        logs = {"train/loss": loss, "val/loss": mean_loss(model, validation)}
         controller.tell("epoch_end", epoch=epoch, logs=logs)
         print(f"epoch {epoch} done", flush=True)
         Path("model.json").write_text(
@@ -90,6 +123,7 @@ def train(arguments: argparse.Namespace, controller: Controller) -> None:
         if stopped:
             break
     controller.tell("train_end")
+    controller.close()
 
 
 def main() -> None:
@@ -99,17 +133,19 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.0, help="seconds after each batch")
     parser.add_argument("--nan-at", type=int, default=-1, help="report no number in this epoch")
     parser.add_argument("--helpers", type=int, default=0, help="processes beside the training")
+    parser.add_argument("--trouble", choices=TROUBLES, default="none")
     parser.add_argument("--control-port", type=int, required=True)
     parser.add_argument("--progress-port", type=int, required=True)
     arguments = parser.parse_args()
     for _ in range(arguments.helpers):
         # As a data loader: it does not end by itself when the trainer is gone.
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
-    controller = Controller(arguments.control_port, arguments.progress_port)
-    try:
-        train(arguments, controller)
-    finally:
-        controller.close()
+    heartbeat_ms = 200 if arguments.trouble == "heartbeat" else 0
+    for _ in range(2 if arguments.trouble == "again" else 1):
+        train(
+            arguments,
+            lambda: Controller(arguments.control_port, arguments.progress_port, heartbeat_ms),
+        )
 
 
 if __name__ == "__main__":
