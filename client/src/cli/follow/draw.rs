@@ -6,7 +6,7 @@
 //! all            ━━━━━──────────────────  23%, 4m 2s left
 //! ┌ loss ───────── train 0.123 · val 0.145 · best 0.140 ┐
 //! ┌ output ─────────────────────────────────────────────┐
-//! GPU 0 …
+//! CPU 12 % · …
 //! s stop  c cancel  q leave it running
 //! ```
 //! What does not fit is left out from below: the state stays longest.
@@ -43,24 +43,24 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View, now_ms: u64) {
     let Some(job) = view.shown() else { return };
     let steps = u16::from(view.jobs.len() > 1);
     let bars = 2 * u16::from(job.training.is_known());
-    let cards = u16::from(view.cards.is_some());
-    let rest = frame.area().height.saturating_sub(2 + steps + bars + cards);
+    let computer = u16::from(view.computer.is_some());
+    let rest = frame.area().height.saturating_sub(2 + steps + bars + computer);
     // Below this many lines a box is mostly its border.
     let (chart, output) = match rest {
         0..6 => (0, rest),
         _ if !job.training.is_known() => (0, rest),
         _ => (rest * 3 / 5, rest - rest * 3 / 5),
     };
-    let rows = [1, steps, bars, chart, output, cards, 1].map(Constraint::Length);
-    let [title, steps, bars, chart, output, cards, keys] =
+    let rows = [1, steps, bars, chart, output, computer, 1].map(Constraint::Length);
+    let [title, steps, bars, chart, output, computer, keys] =
         frame.area().layout(&Layout::vertical(rows));
     draw_title(frame, title, job, now_ms);
     draw_steps(frame, steps, view);
     draw_bars(frame, bars, &job.training, now_ms);
     draw_chart(frame, chart, &job.training);
     draw_output(frame, output, job);
-    if let Some(words) = &view.cards {
-        frame.render_widget(Paragraph::new(words.as_str()).style(FAINT), cards);
+    if let Some(words) = &view.computer {
+        frame.render_widget(Paragraph::new(words.as_str()).style(FAINT), computer);
     }
     draw_keys(frame, keys, view);
 }

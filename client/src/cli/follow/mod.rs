@@ -22,7 +22,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use halyard_protocol::channel::{Ack, JobEvent, JobInfo, JobState};
+use halyard_protocol::{
+    access::PeerRole,
+    channel::{Ack, JobEvent, JobInfo, JobState},
+    ids::PeerId,
+};
 use serde_json::{Value, json};
 
 #[cfg(feature = "screen")]
@@ -33,6 +37,7 @@ use self::{
 };
 
 use super::{
+    computer,
     exit::{CliError, Exit},
     output::{BAD, FAINT, GOOD, Output, STRONG, printable},
     session::{Context, remark},
@@ -48,6 +53,8 @@ pub(super) struct Following {
     view: View,
     plain: bool,
     left: bool,
+    /// The worker, where the room has several: the way back must name it.
+    worker: Option<PeerId>,
 }
 
 /// Where what happens is told.
@@ -62,7 +69,7 @@ type Asked<'a> = Pin<Box<dyn Future<Output = Result<Ack, JobsError>> + 'a>>;
 impl Following {
     /// Nothing yet. `plain` asks for lines also where there is a terminal.
     pub(super) fn new(plain: bool) -> Self {
-        Self { view: View::default(), plain, left: false }
+        Self { view: View::default(), plain, left: false, worker: None }
     }
 
     /// Follows these, in this order, as the worker lists them.
@@ -87,6 +94,8 @@ impl Following {
         context: &Context<'_>,
         session: &Session,
     ) -> Result<(), CliError> {
+        let workers = session.peers().iter().filter(|peer| peer.role == PeerRole::Worker).count();
+        self.worker = session.worker().filter(|_| workers > 1);
         let mut face = Face::open(context.output, self.plain)?;
         let _hushed = face.is_screen().then(|| context.hush());
         for at in 0..self.view.jobs.len() {
@@ -147,7 +156,8 @@ impl Following {
                     },
                     Ok(()) = telemetry.changed() => {
                         let value = telemetry.borrow_and_update().clone();
-                        self.view.cards = value.and_then(|told| cards(&told.value));
+                        self.view.computer =
+                            value.and_then(|told| told.value.get("host").map(computer::load));
                     }
                     () = tokio::time::sleep(wait) => {}
                 }
@@ -252,9 +262,11 @@ impl Following {
             .iter()
             .any(|job| job.state.is_over() && job.state != JobState::Succeeded);
         if !called_off {
+            let worker = self.worker.as_ref().map(|worker| format!(" --worker {worker}"));
             output.note(format!(
-                "the job goes on; to come back: halyard attach LINK {}, with the link of before",
-                printable(&job.job)
+                "the job goes on; to come back: halyard attach LINK {}{}, with the link of before",
+                printable(&job.job),
+                worker.unwrap_or_default()
             ));
             output.object(&json!({ "event": "left", "job": job.job, "from": job.last + 1 }))?;
         }
@@ -352,29 +364,6 @@ fn answered(answer: Result<Ack, JobsError>) -> String {
     };
     let words = ack.error.map_or_else(|| "refused".to_owned(), |error| error.message);
     printable(&words)
-}
-
-/// The worker's graphics cards on one line, where its telemetry has any.
-fn cards(told: &Value) -> Option<String> {
-    let cards = told.get("gpus")?.as_array()?;
-    let lines: Vec<_> = cards.iter().take(8).filter_map(card).collect();
-    (!lines.is_empty()).then(|| lines.join(" · "))
-}
-
-fn card(card: &Value) -> Option<String> {
-    let name = printable(card.get("name").or_else(|| card.get("model"))?.as_str()?);
-    let number = |key: &str| card.get(key).and_then(Value::as_f64);
-    let mut words = format!("GPU {name}");
-    if let Some(percent) = number("utilization_percent") {
-        words += &format!(" {percent:.0}%");
-    }
-    if let (Some(used), Some(total)) = (number("memory_used_mb"), number("memory_total_mb")) {
-        words += &format!(" {used:.0}/{total:.0} MB");
-    }
-    if let Some(degrees) = number("temperature_c") {
-        words += &format!(" {degrees:.0}°C");
-    }
-    Some(words)
 }
 
 fn took(job: &Followed) -> Option<Duration> {
@@ -502,18 +491,5 @@ mod tests {
         following.view.jobs[0].results = vec![("jobs/a/m".into(), 1), ("jobs/a/n".into(), 2)];
         following.view.jobs[1].results = vec![("jobs/a/m".into(), 3)];
         assert_eq!(following.results(), [("jobs/a/n".into(), 2), ("jobs/a/m".into(), 3)]);
-    }
-
-    #[test]
-    fn cards_stand_on_one_line_with_what_is_known() {
-        let told = json!({ "gpus": [
-            { "name": "H100", "utilization_percent": 93, "memory_used_mb": 1024.4,
-              "memory_total_mb": 81559, "temperature_c": 61 },
-            { "name": "old" },
-        ]});
-        let line = cards(&told).expect("a line");
-        assert_eq!(line, "GPU H100 93% 1024/81559 MB 61°C · GPU old");
-        assert_eq!(cards(&json!({ "gpus": [] })), None);
-        assert_eq!(cards(&json!({ "seq": 1 })), None);
     }
 }

@@ -26,8 +26,8 @@ pub(in crate::cli) struct View {
     pub(in crate::cli) asks_to_cancel: bool,
     /// The answer to what the user did last.
     pub(in crate::cli) said: Option<String>,
-    /// The worker's graphics cards, where it tells of them.
-    pub(in crate::cli) cards: Option<String>,
+    /// What the worker's computer does, graphics cards included, where it tells.
+    pub(in crate::cli) computer: Option<String>,
 }
 
 /// One job and what became of it so far.
