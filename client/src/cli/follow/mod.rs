@@ -5,7 +5,16 @@
 //!   the words where there is no screen.
 //! * [`Following`] carries it out. Whatever ends it, the jobs go on; it says how to come back.
 
-#![cfg_attr(not(feature = "screen"), allow(dead_code, reason = "only a screen shows it"))]
+#![cfg_attr(
+    not(feature = "screen"),
+    allow(
+        dead_code,
+        unused_variables,
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "only a screen needs it"
+    )
+)]
 
 mod curve;
 #[cfg(feature = "screen")]
@@ -290,13 +299,16 @@ impl Face {
         if !plain && output.may_take_the_screen() {
             return Ok(Self::Screen(Box::new(Screen::take().map_err(broken)?)));
         }
-        let _ = plain;
         Ok(Self::Lines(output))
     }
 
     /// Whether it shows what happens beside the jobs, too.
     fn is_screen(&self) -> bool {
-        !matches!(self, Self::Lines(_))
+        #[cfg(feature = "screen")]
+        if let Self::Screen(_) = self {
+            return true;
+        }
+        false
     }
 
     /// Shows how it stands, and says when to do so again at the latest.
