@@ -615,29 +615,52 @@ async fn a_job_whose_keeper_died_too_is_lost_and_its_processes_are_ended() {
     program.signal("TERM");
 }
 
+/// What the system answers to a process that writes to a file beyond its limit is what it answers on
+/// a full disk.
+fn limit(program: &Program, bytes: u64) {
+    let pid = program.child.id().expect("it runs").to_string();
+    let mut command = std::process::Command::new("prlimit");
+    let status = command.args(["--pid", &pid, &format!("--fsize={bytes}:")]).status();
+    assert!(status.expect("prlimit is part of the system").success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_loses_no_verdict_and_disturbs_no_other_job() {
+async fn a_disk_that_fills_up_loses_lines_and_never_a_verdict() {
     let node = Node::new();
     let (program, session) = node.start_with_files_up_to(8).await;
     let jobs = submit(&session, vec![step("lines", &[])]).await;
+    let events = whole(&session, &jobs[0]).await;
+    assert_eq!(end(&events).0, JobState::Succeeded);
+    let codes = noted(&events);
+    assert!(codes.contains(&"disk_full") && codes.contains(&"output_left_out"), "{codes:?}");
+
+    // Now not one byte more has room.
+    let slow = submit(&session, vec![step("slow", &[])]).await.remove(0);
+    let before = until(&session, &slow, said("ready")).await;
+    limit(&program, 10);
+    std::fs::write(node.home.files.path().join(format!("jobs/{slow}/go")), "").unwrap();
     let over = async {
-        while !state(&session, &jobs[0]).await.is_over() {
+        while !state(&session, &slow).await.is_over() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     soon("the job's end", over).await;
     let listed = soon("the list", session.list_jobs()).await.expect("listed");
-    assert_eq!(listed.jobs[0].state, JobState::Succeeded);
     let reason = listed.jobs[0].reason.clone().unwrap_or_default();
     assert!(reason.contains("cannot be written down"), "{reason}");
-    let other = submit(&session, vec![step("say", &[("text", json!("still here"))])]).await;
-    assert_eq!(end(&whole(&session, &other[0]).await).0, JobState::Succeeded);
-    node.killed(program, session).await;
+    match soon("an answer", session.submit_jobs(vec![step("blind", &[])])).await {
+        Err(JobsError::Refused(problems)) => assert_eq!(problems[0].code, JobErrorCode::Failed),
+        other => panic!("{other:?}"),
+    }
+    let folders = std::fs::read_dir(node.home.jobs.path().join("jobs")).unwrap();
+    let folders = folders.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
+    assert_eq!(folders, 2, "what was refused leaves nothing behind");
 
-    let (program, session) = node.start().await;
-    let events = whole(&session, &jobs[0]).await;
-    assert_eq!(end(&events).0, JobState::Succeeded, "what was true is written down now");
-    assert!(noted(&events).contains(&"output_left_out"), "{:?}", noted(&events));
+    // Somebody made room: what was true is written down, and told to whoever waits for it.
+    limit(&program, 8 * 1024 * 1024);
+    let events = whole(&session, &slow).await;
+    assert_eq!(events[..before.len()], before[..]);
+    assert_eq!(end(&events).0, JobState::Succeeded);
     session.close().await;
     program.signal("TERM");
 }
