@@ -142,6 +142,11 @@ impl EventLog {
         &self.told
     }
 
+    /// Whether lines of standard output and batches are still written.
+    pub fn takes_output(&self) -> bool {
+        self.full.is_none()
+    }
+
     /// Where the file was put that could not be read to its end, when that was found at opening.
     pub fn damaged(&self) -> Option<&Path> {
         self.damaged.as_deref()

@@ -18,11 +18,11 @@ use super::{
 use crate::bridge::{Bridge, Ports, Watch};
 
 /// Output that is looked at at a time, of each stream: of empty lines it becomes a hundred times as
-/// much memory.
-const A_TURN: u64 = 256 * 1024;
+/// much memory, and everybody who asks about jobs waits meanwhile.
+const A_TURN: u64 = 64 * 1024;
 
 /// Output that is still looked at when the job is over.
-pub(super) const AT_THE_END: u64 = 32 * 1024 * 1024;
+pub(super) const AT_THE_END: u64 = 8 * 1024 * 1024;
 
 /// A wish to stop is published this often.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -120,8 +120,9 @@ impl Running {
     }
 
     /// What it wrote since the last time, in part when that is much; nothing when that was all.
-    pub(super) fn output(&mut self) -> Vec<JobHappened> {
-        let mut happened = self.out.read(A_TURN);
+    /// `told` says whether standard output is still wanted.
+    pub(super) fn output(&mut self, told: bool) -> Vec<JobHappened> {
+        let mut happened = if told { self.out.read(A_TURN) } else { self.out.skip() };
         happened.extend(self.err.read(A_TURN));
         happened
     }
@@ -208,6 +209,13 @@ impl Stream {
                 Vec::new()
             }
         }
+    }
+
+    /// Leaves out what there is so far.
+    fn skip(&mut self) -> Vec<JobHappened> {
+        let end = std::fs::metadata(&self.path).map_or(self.at, |metadata| metadata.len());
+        *self = Self::new(self.which, std::mem::take(&mut self.path), end);
+        Vec::new()
     }
 
     fn bytes(&mut self, most: u64) -> io::Result<Vec<u8>> {

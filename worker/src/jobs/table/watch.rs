@@ -74,7 +74,7 @@ impl Table {
             return;
         };
         let fate = running.fate();
-        let output = running.output();
+        let output = running.output(job.log.takes_output());
         job.write_all(output);
         if fate == Fate::Kept {
             let Some(running) = &mut job.running else { return };
@@ -106,7 +106,7 @@ impl Table {
         let mut looked_at = running.looked_at();
         let end = looked_at + AT_THE_END;
         while looked_at < end {
-            let output = running.output();
+            let output = running.output(job.log.takes_output());
             job.write_all(output);
             if running.looked_at() == looked_at {
                 break;
