@@ -17,6 +17,9 @@ const MOST: usize = 1000;
 /// Folders within folders that are looked into.
 const DEEPEST: usize = 16;
 
+/// The file system's clock ticks a hundred times a second and may be that much behind.
+const TICK_MS: i64 = 10;
+
 /// Files, folders and links that are looked at.
 const MOST_LOOKED_AT: usize = 100_000;
 
@@ -61,8 +64,6 @@ pub(super) fn find(
 /// When it was last touched, whatever time its maker gave it.
 fn changed_ms(metadata: &Metadata) -> u64 {
     let (seconds, nanoseconds) = (metadata.ctime(), metadata.ctime_nsec());
-    // The file system's clock ticks a hundred times a second and may be that much behind.
-    const TICK_MS: i64 = 10;
     u64::try_from(seconds * 1000 + nanoseconds / 1_000_000 + TICK_MS).unwrap_or_default()
 }
 

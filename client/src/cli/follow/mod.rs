@@ -27,6 +27,7 @@ mod view;
 #[cfg(feature = "screen")]
 use std::io;
 use std::{
+    fmt::Write as _,
     pin::{Pin, pin},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -386,9 +387,9 @@ fn took(job: &Followed) -> Option<Duration> {
 fn summary(job: &Followed) -> String {
     let style = if job.state == JobState::Succeeded { GOOD } else { BAD };
     let mut line = format!("{STRONG}{}{STRONG:#} {FAINT}{}{FAINT:#}", job.template, job.job);
-    line += &format!(" {style}{}{style:#}", job.state);
+    let _ = write!(line, " {style}{}{style:#}", job.state);
     if let Some(took) = took(job) {
-        line += &format!(" after {}", short(took));
+        let _ = write!(line, " after {}", short(took));
     }
     let mut facts: Vec<String> = Vec::new();
     let training = &job.training;
@@ -411,7 +412,7 @@ fn summary(job: &Followed) -> String {
     }
     facts.extend(job.reason.clone());
     if !facts.is_empty() {
-        line += &format!(": {}", facts.join(", "));
+        let _ = write!(line, ": {}", facts.join(", "));
     }
     line
 }
