@@ -382,6 +382,9 @@ async def terminal(*arguments: str):
 TAKEN, GIVEN_BACK = "\x1b[?1049h", "\x1b[?1049l"
 
 
+@pytest.mark.skipif(
+    not os.environ.get("TESTS_SCREEN"), reason="set it where halyard has the feature screen"
+)
 async def test_at_a_terminal_a_training_is_a_screen_that_is_given_back(node: Node):
     async with node.worker() as (_, room):
         job = await submit(room, epochs=10000, pause=0.02)
