@@ -55,6 +55,14 @@ pub const MAX_TRANSFERS_PER_PEER: usize = 16;
 /// with long names.
 pub const MAX_LIST_ENTRIES: usize = 100;
 
+/// Files and folders in a folder that is sent as one: each costs its receiver some hundred bytes of
+/// memory while it comes.
+pub const MAX_FOLDER_ENTRIES: u64 = 100_000;
+
+/// Folders within folders in one that is sent: deeper ones are mistakes, and their names would not
+/// fit into [`MAX_FILE_NAME_BYTES`].
+pub const MAX_FOLDER_DEPTH: usize = 32;
+
 /// Rooms live this long unless said otherwise (the original's two hours).
 pub const DEFAULT_ROOM_TTL: Duration = Duration::from_hours(2);
 

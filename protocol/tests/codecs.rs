@@ -7,7 +7,8 @@ use halyard_protocol::{
     access::{Access, PeerRole},
     channel::{
         Ack, ActionSpec, Bye, Changed, Chunk, Command, Drive, DriveLimits, Entry, EntryKind, Estop,
-        EstopAction, FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo, Hello,
+        EstopAction, FileDelete, FileDeleted, FileEntries, FileError, FileErrorCode, FileGet,
+        FileGlob, FileList, FileStat, FileUnpack, FileUnpacked, FilesInfo, FolderOffer, Hello,
         LeaseRequest, LeaseState, Listen, Message, Notice, Severity, Stats, Talk, TelemetryField,
         TelemetrySchema, TransferAccept, TransferCancel, TransferDone, TransferEnd, TransferOffer,
         TransferProgress, TransferRefuse, VideoInfo, Watch, legacy::LegacyMessage,
@@ -120,6 +121,11 @@ fn file_code() -> impl Strategy<Value = FileErrorCode> {
         Code::Busy,
         Code::TooMany,
         Code::NoSpace,
+        Code::Quota,
+        Code::TooLarge,
+        Code::BadArchive,
+        Code::Exists,
+        Code::NotEmpty,
         Code::HashMismatch,
         Code::Protocol,
         Code::Io,
@@ -159,8 +165,9 @@ fn hello() -> impl Strategy<Value = Hello> {
                 max_picture_age_ms,
             }
         });
-    let files = (any::<bool>(), any::<bool>(), option::of(text()))
-        .prop_map(|(readable, writable, hint)| FilesInfo { readable, writable, hint });
+    let files = (any::<bool>(), any::<bool>(), any::<bool>(), option::of(text())).prop_map(
+        |(readable, writable, folders, hint)| FilesInfo { readable, writable, folders, hint },
+    );
     (
         (any::<u32>(), text(), peer_id(), option::of(access()), vec(text(), 0..3)),
         (vec(video, 0..3), vec(action, 0..3), option::of(limits), option::of(files)),
@@ -279,12 +286,37 @@ fn file_message() -> impl Strategy<Value = Message> {
                 Message::FileEntries(FileEntries { id, path, entries, total, more })
             }
         ),
-        (text(), text()).prop_map(|(id, path)| Message::FileGet(FileGet { id, path })),
+        (text(), text(), any::<bool>()).prop_map(|(id, path, folder)| Message::FileGet(FileGet {
+            id,
+            path,
+            folder
+        })),
+        (text(), text()).prop_map(|(id, path)| Message::FileStat(FileStat { id, path })),
+        (text(), text(), any::<u64>())
+            .prop_map(|(id, pattern, offset)| Message::FileGlob(FileGlob { id, pattern, offset })),
+        (text(), text(), any::<bool>()).prop_map(|(id, path, recursive)| Message::FileDelete(
+            FileDelete { id, path, recursive }
+        )),
+        (text(), text()).prop_map(|(id, path)| Message::FileDeleted(FileDeleted { id, path })),
+        (text(), text(), text(), any::<bool>()).prop_map(|(id, path, into, replace)| {
+            Message::FileUnpack(FileUnpack { id, path, into, replace })
+        }),
+        (text(), text(), any::<u64>(), any::<u64>()).prop_map(|(id, into, files, bytes)| {
+            Message::FileUnpacked(FileUnpacked { id, into, files, bytes })
+        }),
         (text(), file_code(), text())
             .prop_map(|(id, code, message)| Message::FileError(FileError { id, code, message })),
-        (any::<u32>(), text(), any::<u64>(), option::of(any::<u64>()), option::of(text()))
-            .prop_map(|(transfer, name, size, modified_ms, request)| {
-                let offer = TransferOffer { transfer, name, size, modified_ms, request };
+        (
+            (any::<u32>(), text(), any::<u64>(), option::of(any::<u64>()), option::of(text())),
+            option::of((any::<u64>(), any::<u64>(), any::<bool>())),
+        )
+            .prop_map(|((transfer, name, size, modified_ms, request), folder)| {
+                let folder = folder.map(|(entries, skipped, replace)| FolderOffer {
+                    entries,
+                    skipped,
+                    replace,
+                });
+                let offer = TransferOffer { transfer, name, size, modified_ms, request, folder };
                 Message::TransferOffer(offer)
             }),
         (any::<u32>(), any::<u64>(), option::of(text())).prop_map(|(transfer, offset, prefix)| {

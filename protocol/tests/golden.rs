@@ -11,7 +11,8 @@ use halyard_protocol::{
     access::{Access, PeerRole},
     channel::{
         Ack, ActionSpec, Bye, Changed, Command, Drive, DriveLimits, Entry, EntryKind, Estop,
-        EstopAction, FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo, Hello,
+        EstopAction, FileDelete, FileDeleted, FileEntries, FileError, FileErrorCode, FileGet,
+        FileGlob, FileList, FileStat, FileUnpack, FileUnpacked, FilesInfo, FolderOffer, Hello,
         JobAccepted, JobEnd, JobEntries, JobErrorCode, JobEvent, JobEventPage, JobEventsFrom,
         JobHappened, JobInfo, JobList, JobProblem, JobRejected, JobState, JobStep, JobStream,
         JobSubmit, JobTemplateInfo, JobUnreadable, LeaseRequest, LeaseState, Listen, Message,
@@ -74,9 +75,18 @@ fn channel_name(message: &Message) -> &'static str {
         Message::Bye(_) => "bye",
         Message::FileList(_) => "file_list",
         Message::FileEntries(_) => "file_entries",
+        Message::FileGet(get) if get.folder => "file_get_folder",
         Message::FileGet(_) => "file_get",
+        Message::FileStat(_) => "file_stat",
+        Message::FileGlob(_) => "file_glob",
+        Message::FileDelete(delete) if delete.recursive => "file_delete_folder",
+        Message::FileDelete(_) => "file_delete",
+        Message::FileDeleted(_) => "file_deleted",
+        Message::FileUnpack(_) => "file_unpack",
+        Message::FileUnpacked(_) => "file_unpacked",
         Message::FileError(_) => "file_error",
         Message::TransferOffer(offer) if offer.request.is_some() => "transfer_offer_answer",
+        Message::TransferOffer(offer) if offer.folder.is_some() => "transfer_offer_folder",
         Message::TransferOffer(_) => "transfer_offer",
         Message::TransferAccept(accept) if accept.prefix.is_some() => "transfer_accept_resume",
         Message::TransferAccept(_) => "transfer_accept",
@@ -184,6 +194,13 @@ fn channel_messages() -> Vec<Message> {
         size: 5_000_000_000,
         modified_ms: Some(1_763_000_000_123),
         request: None,
+        folder: None,
+    };
+    let folder = TransferOffer {
+        name: "packages/flies".into(),
+        modified_ms: None,
+        folder: Some(FolderOffer { entries: 12, skipped: 1, replace: true }),
+        ..offer.clone()
     };
     let answer =
         TransferOffer { request: Some("get-1".into()), modified_ms: None, ..offer.clone() };
@@ -215,7 +232,7 @@ fn channel_messages() -> Vec<Message> {
                 max_age_ms: Some(500),
                 max_picture_age_ms: Some(300),
             }),
-            files: Some(FilesInfo { readable: true, writable: true, hint: None }),
+            files: Some(FilesInfo { readable: true, writable: true, folders: true, hint: None }),
         })),
         Message::Command(Command {
             id: "c-1".into(),
@@ -323,7 +340,41 @@ fn channel_messages() -> Vec<Message> {
             total: 102,
             more: false,
         }),
-        Message::FileGet(FileGet { id: "get-1".into(), path: "logs/run.txt".into() }),
+        Message::FileGet(FileGet {
+            id: "get-1".into(),
+            path: "logs/run.txt".into(),
+            folder: false,
+        }),
+        Message::FileGet(FileGet { id: "get-2".into(), path: "logs".into(), folder: true }),
+        Message::FileStat(FileStat { id: "stat-1".into(), path: "logs/run.txt".into() }),
+        Message::FileGlob(FileGlob {
+            id: "glob-1".into(),
+            pattern: "models/**/*.ckpt".into(),
+            offset: 100,
+        }),
+        Message::FileDelete(FileDelete {
+            id: "delete-1".into(),
+            path: "logs/run.txt".into(),
+            recursive: false,
+        }),
+        Message::FileDelete(FileDelete {
+            id: "delete-2".into(),
+            path: "logs".into(),
+            recursive: true,
+        }),
+        Message::FileDeleted(FileDeleted { id: "delete-2".into(), path: "logs".into() }),
+        Message::FileUnpack(FileUnpack {
+            id: "unpack-1".into(),
+            path: "packages/flies.zip".into(),
+            into: "packages/flies".into(),
+            replace: true,
+        }),
+        Message::FileUnpacked(FileUnpacked {
+            id: "unpack-1".into(),
+            into: "packages/flies".into(),
+            files: 12,
+            bytes: 5_000_000_000,
+        }),
         Message::FileError(FileError {
             id: "get-1".into(),
             code: FileErrorCode::NotFound,
@@ -331,6 +382,7 @@ fn channel_messages() -> Vec<Message> {
         }),
         Message::TransferOffer(offer),
         Message::TransferOffer(answer),
+        Message::TransferOffer(folder),
         Message::TransferAccept(TransferAccept { transfer: 7, offset: 0, prefix: None }),
         Message::TransferAccept(TransferAccept {
             transfer: 7,

@@ -19,8 +19,14 @@ pub fn check(data: &[u8]) {
     let mut input = data.iter().copied();
     let size = u64::from(input.next().unwrap_or(0));
     let mut part = vec![7; usize::from(input.next().unwrap_or(0))];
-    let offer =
-        TransferOffer { transfer: 1, name: "x".into(), size, modified_ms: None, request: None };
+    let offer = TransferOffer {
+        transfer: 1,
+        name: "x".into(),
+        size,
+        modified_ms: None,
+        request: None,
+        folder: None,
+    };
     let mut now = Duration::ZERO;
     let mut receiver = Receiver::new(&offer, part.len() as u64, now);
     let mut announced = None;

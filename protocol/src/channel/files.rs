@@ -18,6 +18,9 @@ pub struct FilesInfo {
     pub readable: bool,
     /// The listener may send.
     pub writable: bool,
+    /// Whether folders are understood: `TRANSFER_OFFER` and `FILE_GET` with `folder`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub folders: bool,
     /// Why not, and how to allow it, where one of them is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -36,12 +39,83 @@ pub struct FileList {
     pub offset: u64,
 }
 
+/// `FILE_STAT::`: what is this? Answered by `FILE_ENTRIES` with one entry, or by `FILE_ERROR`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStat {
+    /// Chosen by the asker.
+    pub id: String,
+    /// Relative path of a file or folder.
+    pub path: String,
+}
+
+/// `FILE_GLOB::`: which files and folders are named like this? Answered by `FILE_ENTRIES`, whose
+/// names are whole paths then, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileGlob {
+    /// Chosen by the asker.
+    pub id: String,
+    /// `*` and `?` within a part of a path, `**` across parts, `[abc]`, `{a,b}`.
+    pub pattern: String,
+    /// How many entries to skip.
+    #[serde(default)]
+    pub offset: u64,
+}
+
+/// `FILE_DELETE::`: remove this. Answered by `FILE_DELETED` or `FILE_ERROR`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDelete {
+    /// Chosen by the asker.
+    pub id: String,
+    /// Relative path of a file or folder; never the shared folder itself.
+    pub path: String,
+    /// A folder with everything in it; otherwise only an empty one is removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recursive: bool,
+}
+
+/// `FILE_DELETED::`: it is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDeleted {
+    /// The question.
+    pub id: String,
+    /// What was removed.
+    pub path: String,
+}
+
+/// `FILE_UNPACK::`: make a folder of this archive (zip, tar or gzipped tar). Answered by
+/// `FILE_UNPACKED` when it is whole and in its place, or by `FILE_ERROR` when nothing is left of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileUnpack {
+    /// Chosen by the asker.
+    pub id: String,
+    /// Relative path of the archive, which stays.
+    pub path: String,
+    /// Relative path of the folder that is made.
+    pub into: String,
+    /// In the place of a folder of that name; otherwise one that is there is left alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
+}
+
+/// `FILE_UNPACKED::`: here is what was in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileUnpacked {
+    /// The question.
+    pub id: String,
+    /// The folder.
+    pub into: String,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
 /// `FILE_ENTRIES::`: folders first, then by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntries {
     /// The question.
     pub id: String,
-    /// The folder.
+    /// The folder, or what was asked for.
     pub path: String,
     /// At most [`MAX_LIST_ENTRIES`](crate::limits::MAX_LIST_ENTRIES).
     pub entries: Vec<Entry>,
@@ -54,7 +128,7 @@ pub struct FileEntries {
 /// One file or folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The last part of its path.
+    /// The last part of its path; in answer to a `FILE_GLOB` all of it.
     pub name: String,
     /// What it is.
     pub kind: EntryKind,
@@ -82,6 +156,9 @@ pub struct FileGet {
     pub id: String,
     /// Relative path.
     pub path: String,
+    /// A folder is welcome, too: as a `TRANSFER_OFFER` with `folder`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub folder: bool,
 }
 
 /// `FILE_ERROR::`: a question about files was refused.
@@ -109,12 +186,23 @@ pub enum FileErrorCode {
     NotFound,
     /// A folder where a file is needed, or the other way round, or something that is neither.
     WrongKind,
+    /// Something of that name is there already, and nobody said that it shall be replaced.
+    Exists,
+    /// The folder has something in it, and only an empty one was to be removed.
+    NotEmpty,
     /// Somebody else is sending the same file right now.
     Busy,
     /// Too many transfers at once.
     TooMany,
     /// The disk is full.
     NoSpace,
+    /// This peer may not store so much here.
+    Quota,
+    /// More entries, folders within folders or bytes than are taken in one piece.
+    TooLarge,
+    /// It is no archive, it is damaged, or it holds what is not unpacked (links, devices, paths
+    /// that lead out).
+    BadArchive,
     /// The bytes that arrived are not the bytes that were sent.
     HashMismatch,
     /// The other side broke the rules of a transfer.
@@ -143,6 +231,26 @@ pub struct TransferOffer {
     /// The `FILE_GET` it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// The bytes are a tar, and what belongs at the receiver is the folder in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderOffer>,
+}
+
+/// In a `TRANSFER_OFFER::`: a whole folder, as a tar that is unpacked as it comes.
+///
+/// Only plain files and folders, with names below the folder; anything else is refused. The same
+/// folder gives the same bytes whenever it is sent, or a transfer of it cannot be resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderOffer {
+    /// Files and folders in it.
+    pub entries: u64,
+    /// Links, devices and others that the sender left out.
+    #[serde(default)]
+    pub skipped: u64,
+    /// Put it in the place of a folder of that name, at once and whole. Otherwise one that is there
+    /// is left alone, and this is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
 }
 
 /// `TRANSFER_ACCEPT::`: send it, from here on.

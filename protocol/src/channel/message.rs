@@ -9,8 +9,9 @@ use super::{
         Watch,
     },
     files::{
-        FileEntries, FileError, FileGet, FileList, TransferAccept, TransferCancel, TransferDone,
-        TransferEnd, TransferOffer, TransferProgress, TransferRefuse,
+        FileDelete, FileDeleted, FileEntries, FileError, FileGet, FileGlob, FileList, FileStat,
+        FileUnpack, FileUnpacked, TransferAccept, TransferCancel, TransferDone, TransferEnd,
+        TransferOffer, TransferProgress, TransferRefuse,
     },
     jobs::{
         JobAccepted, JobEnd, JobEntries, JobEventPage, JobEventsFrom, JobList, JobRejected,
@@ -63,6 +64,18 @@ pub enum Message {
     FileGet(FileGet),
     /// I cannot.
     FileError(FileError),
+    /// What is this?
+    FileStat(FileStat),
+    /// What is named like this?
+    FileGlob(FileGlob),
+    /// Remove this.
+    FileDelete(FileDelete),
+    /// It is gone.
+    FileDeleted(FileDeleted),
+    /// Make a folder of this archive.
+    FileUnpack(FileUnpack),
+    /// It is made.
+    FileUnpacked(FileUnpacked),
     /// I have a file for you.
     TransferOffer(TransferOffer),
     /// Send it.
@@ -133,6 +146,12 @@ const FILE_LIST: &str = "FILE_LIST";
 const FILE_ENTRIES: &str = "FILE_ENTRIES";
 const FILE_GET: &str = "FILE_GET";
 const FILE_ERROR: &str = "FILE_ERROR";
+const FILE_STAT: &str = "FILE_STAT";
+const FILE_GLOB: &str = "FILE_GLOB";
+const FILE_DELETE: &str = "FILE_DELETE";
+const FILE_DELETED: &str = "FILE_DELETED";
+const FILE_UNPACK: &str = "FILE_UNPACK";
+const FILE_UNPACKED: &str = "FILE_UNPACKED";
 const TRANSFER_OFFER: &str = "TRANSFER_OFFER";
 const TRANSFER_ACCEPT: &str = "TRANSFER_ACCEPT";
 const TRANSFER_PROGRESS: &str = "TRANSFER_PROGRESS";
@@ -174,6 +193,12 @@ impl Message {
             Self::FileEntries(p) => framed(FILE_ENTRIES, p),
             Self::FileGet(p) => framed(FILE_GET, p),
             Self::FileError(p) => framed(FILE_ERROR, p),
+            Self::FileStat(p) => framed(FILE_STAT, p),
+            Self::FileGlob(p) => framed(FILE_GLOB, p),
+            Self::FileDelete(p) => framed(FILE_DELETE, p),
+            Self::FileDeleted(p) => framed(FILE_DELETED, p),
+            Self::FileUnpack(p) => framed(FILE_UNPACK, p),
+            Self::FileUnpacked(p) => framed(FILE_UNPACKED, p),
             Self::TransferOffer(p) => framed(TRANSFER_OFFER, p),
             Self::TransferAccept(p) => framed(TRANSFER_ACCEPT, p),
             Self::TransferProgress(p) => framed(TRANSFER_PROGRESS, p),
@@ -225,6 +250,12 @@ impl Message {
             FILE_ENTRIES => Self::FileEntries(parsed(FILE_ENTRIES, payload)?),
             FILE_GET => Self::FileGet(parsed(FILE_GET, payload)?),
             FILE_ERROR => Self::FileError(parsed(FILE_ERROR, payload)?),
+            FILE_STAT => Self::FileStat(parsed(FILE_STAT, payload)?),
+            FILE_GLOB => Self::FileGlob(parsed(FILE_GLOB, payload)?),
+            FILE_DELETE => Self::FileDelete(parsed(FILE_DELETE, payload)?),
+            FILE_DELETED => Self::FileDeleted(parsed(FILE_DELETED, payload)?),
+            FILE_UNPACK => Self::FileUnpack(parsed(FILE_UNPACK, payload)?),
+            FILE_UNPACKED => Self::FileUnpacked(parsed(FILE_UNPACKED, payload)?),
             TRANSFER_OFFER => Self::TransferOffer(parsed(TRANSFER_OFFER, payload)?),
             TRANSFER_ACCEPT => Self::TransferAccept(parsed(TRANSFER_ACCEPT, payload)?),
             TRANSFER_PROGRESS => Self::TransferProgress(parsed(TRANSFER_PROGRESS, payload)?),

@@ -27,9 +27,10 @@ pub use control::{
     LeaseRequest, LeaseState, Listen, Notice, Severity, Talk, VideoInfo, Watch,
 };
 pub use files::{
-    Entry, EntryKind, FileEntries, FileError, FileErrorCode, FileGet, FileList, FilesInfo,
-    TransferAccept, TransferCancel, TransferDone, TransferEnd, TransferId, TransferOffer,
-    TransferProgress, TransferRefuse,
+    Entry, EntryKind, FileDelete, FileDeleted, FileEntries, FileError, FileErrorCode, FileGet,
+    FileGlob, FileList, FileStat, FileUnpack, FileUnpacked, FilesInfo, FolderOffer, TransferAccept,
+    TransferCancel, TransferDone, TransferEnd, TransferId, TransferOffer, TransferProgress,
+    TransferRefuse,
 };
 pub use jobs::{
     JobAccepted, JobEnd, JobEntries, JobErrorCode, JobEvent, JobEventPage, JobEventsFrom,

@@ -68,6 +68,15 @@ pub enum NameError {
     /// It ends like an unfinished file.
     #[error("file names that end in {PART_SUFFIX:?} are kept for unfinished files: rename it")]
     Unfinished,
+    /// A part of it is named like an unfinished folder.
+    #[error(
+        "the part of the file name at byte {at} begins with \".\" and ends in {PART_SUFFIX:?}: such \
+         names are kept for unfinished folders, rename it"
+    )]
+    UnfinishedFolder {
+        /// Where it begins.
+        at: usize,
+    },
 }
 
 impl RelativeName {
@@ -80,7 +89,8 @@ impl RelativeName {
         Ok(name)
     }
 
-    /// Checks the name of a folder, which may end in anything.
+    /// Checks the name of a folder, which may end in anything but what [`RelativeName::staging`]
+    /// makes.
     pub fn folder(text: impl Into<String>) -> Result<Self, NameError> {
         let text = text.into();
         check(&text)?;
@@ -106,13 +116,24 @@ impl RelativeName {
     ///
     /// A name that leaves no room for the suffix is cut and told apart by its hash.
     pub fn part(&self) -> String {
+        self.beside("")
+    }
+
+    /// Where a folder is kept until it is whole: beside its place, hidden, and with a name that
+    /// nobody else can use.
+    pub fn staging(&self) -> String {
+        self.beside(".")
+    }
+
+    fn beside(&self, prefix: &str) -> String {
         let name = self.file_name();
-        let part = if name.len() + PART_SUFFIX.len() <= MAX_NAME_PART_BYTES {
-            format!("{name}{PART_SUFFIX}")
+        let room = MAX_NAME_PART_BYTES - PART_SUFFIX.len() - prefix.len();
+        let part = if name.len() <= room {
+            format!("{prefix}{name}{PART_SUFFIX}")
         } else {
             let hash = blake3::hash(name.as_bytes()).to_hex();
-            let kept = name.floor_char_boundary(MAX_NAME_PART_BYTES - PART_SUFFIX.len() - 17);
-            format!("{}~{}{PART_SUFFIX}", &name[..kept], &hash[..16])
+            let kept = name.floor_char_boundary(room - 17);
+            format!("{prefix}{}~{}{PART_SUFFIX}", &name[..kept], &hash[..16])
         };
         match self.parent() {
             Some(parent) => format!("{parent}/{part}"),
@@ -150,6 +171,9 @@ fn check(text: &str) -> Result<(), NameError> {
             ".." => return Err(NameError::Dots { found: "..", at }),
             _ if part.len() > MAX_NAME_PART_BYTES => {
                 return Err(NameError::PartTooLong { at, bytes: part.len() });
+            }
+            _ if part.starts_with('.') && is_unfinished(part) => {
+                return Err(NameError::UnfinishedFolder { at });
             }
             _ => at += part.len() + 1,
         }
@@ -220,7 +244,10 @@ mod tests {
             ("a\nb", NameError::BadCharacter { found: '\n', at: 1 }),
             ("a\u{202E}gpj.exe", NameError::BadCharacter { found: '\u{202E}', at: 1 }),
             ("film.mp4.part", NameError::Unfinished),
-            ("x/.PART", NameError::Unfinished),
+            ("x.PART", NameError::Unfinished),
+            ("x/.PART", NameError::UnfinishedFolder { at: 2 }),
+            (".set.part/tree/a", NameError::UnfinishedFolder { at: 0 }),
+            ("a/.set.Part/b", NameError::UnfinishedFolder { at: 2 }),
         ] {
             assert_eq!(RelativeName::new(text), Err(error), "{text:?}");
         }
@@ -258,5 +285,9 @@ mod tests {
         let other = RelativeName::new(format!("a/{}x", &long[..252])).expect("253 bytes").part();
         assert!(part.len() <= 2 + MAX_NAME_PART_BYTES && part.ends_with(PART_SUFFIX), "{part}");
         assert_ne!(part, other);
+        assert_eq!(RelativeName::new("a/b").expect("good").staging(), "a/.b.part");
+        let hidden = RelativeName::new(format!("a/{long}")).expect("255 bytes").staging();
+        assert!(hidden.starts_with("a/.") && hidden.len() <= 2 + MAX_NAME_PART_BYTES, "{hidden}");
+        assert!(RelativeName::folder(hidden).is_err(), "nobody else can use it");
     }
 }

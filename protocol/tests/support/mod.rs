@@ -49,5 +49,12 @@ pub fn hex(bytes: impl AsRef<[u8]>) -> String {
 }
 
 pub fn offer(transfer: TransferId, size: u64) -> TransferOffer {
-    TransferOffer { transfer, name: "a.bin".into(), size, modified_ms: None, request: None }
+    TransferOffer {
+        transfer,
+        name: "a.bin".into(),
+        size,
+        modified_ms: None,
+        request: None,
+        folder: None,
+    }
 }

@@ -90,7 +90,12 @@ mod tests {
             born: std::time::Instant::now(),
         };
         let id = PeerId::new("worker").expect("a good name");
-        let files = FilesInfo { readable: false, writable: false, hint: Some(NO_FILES.to_owned()) };
+        let files = FilesInfo {
+            readable: false,
+            writable: false,
+            folders: false,
+            hint: Some(NO_FILES.to_owned()),
+        };
         let hello =
             hello(&id, Access::Operator, &facts, vec![], SoundWords::default(), files, false);
         assert_eq!(hello.capabilities, ["telemetry"]);

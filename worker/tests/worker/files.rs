@@ -86,6 +86,7 @@ async fn nothing_outside_the_folder_is_reached_by_any_name() {
         size: 0,
         modified_ms: None,
         request: None,
+        folder: None,
     };
     let message = halyard_protocol::channel::Message::TransferOffer(offer);
     peer.send(halyard_protocol::channel::Lane::Control, &message).await.expect("said");
