@@ -468,7 +468,7 @@ async fn a_file_goes_on_by_itself_after_the_connection_was_cut() {
     let (durable, mut far_enough) = mpsc::channel(1);
     let name = RelativeName::new("in/big.bin").unwrap();
     let send = session.send_file(&file, &name, |step| {
-        if step.durable > 0 && step.durable < step.total {
+        if step.progress.durable > 0 && step.progress.durable < step.progress.total {
             let _ = durable.try_send(());
         }
     });

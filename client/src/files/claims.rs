@@ -118,6 +118,15 @@ impl Claims {
         Ok(claim)
     }
 
+    /// Whether this name, or anything below it, is being written.
+    pub(super) fn is_busy(&self, name: &RelativeName) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.keys().any(|held| {
+            let below = held.as_str().strip_prefix(name.as_str());
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -143,7 +152,7 @@ impl Drop for Claim {
     }
 }
 
-fn busy(name: &RelativeName) -> Failure {
+pub(super) fn busy(name: &RelativeName) -> Failure {
     Failure::new(
         FileErrorCode::Busy,
         format!(

@@ -11,7 +11,7 @@ use super::{Listing, failure::failed, local::unix_ms};
 
 /// Names kept in memory while a folder is sorted. At some hundred bytes each this is a few tens of
 /// megabytes; folders for people are far smaller.
-const MAX_FOLDER_ENTRIES: usize = 100_000;
+pub(super) const MAX_FOLDER_ENTRIES: usize = 100_000;
 
 /// Bytes of JSON in one page, so that a hundred long names still fit in one channel message.
 const MAX_PAGE_BYTES: usize = 48 * 1024;
@@ -33,7 +33,11 @@ pub(super) fn page(root: &Dir, folder: &str, offset: u64) -> Result<Listing, Fai
         opened = root.open_dir(name.as_str()).map_err(failed)?;
         &opened
     };
-    let names = sorted(dir, folder)?;
+    Ok(paged(dir, &sorted(dir, folder)?, offset))
+}
+
+/// As many of these, from `offset` on, as fit into one message.
+pub(super) fn paged(dir: &Dir, names: &[(EntryKind, String)], offset: u64) -> Listing {
     let total = names.len() as u64;
     let skipped = usize::try_from(offset).unwrap_or(usize::MAX).min(names.len());
     let mut entries: Vec<Entry> = Vec::new();
@@ -47,7 +51,7 @@ pub(super) fn page(root: &Dir, folder: &str, offset: u64) -> Result<Listing, Fai
         }
         entries.push(entry);
     }
-    Ok(Listing { entries, total })
+    Listing { entries, total }
 }
 
 /// Folders first, then by name: first ignoring case, then exactly, so that the order is total.
@@ -73,7 +77,7 @@ fn sorted(dir: &Dir, folder: &str) -> Result<Vec<(EntryKind, String)>, Failure> 
 
 /// `None` for what cannot be asked for: names that are no text or not accepted, unfinished files,
 /// pipes and devices, and links that are broken or lead out.
-fn listed(dir: &Dir, entry: &DirEntry) -> Option<(EntryKind, String)> {
+pub(super) fn listed(dir: &Dir, entry: &DirEntry) -> Option<(EntryKind, String)> {
     let name = entry.file_name().into_string().ok()?;
     let mut kind = entry.file_type().ok()?;
     if kind.is_symlink() {
@@ -91,7 +95,7 @@ fn listed(dir: &Dir, entry: &DirEntry) -> Option<(EntryKind, String)> {
 }
 
 /// With size and time. A file that vanished meanwhile is still named, with zeros.
-fn described(dir: &Dir, kind: EntryKind, name: &str) -> Entry {
+pub(super) fn described(dir: &Dir, kind: EntryKind, name: &str) -> Entry {
     let metadata = dir.metadata(name).ok();
     let size = metadata.as_ref().filter(|_| kind == EntryKind::File).map_or(0, Metadata::len);
     let modified = metadata.and_then(|m| m.modified().ok());

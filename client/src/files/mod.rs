@@ -5,27 +5,40 @@
 //! * [`Store`], [`Source`] and [`Unfinished`] are what a transfer needs of it, as traits, so that a
 //!   disk that fills or breaks can be put in its place.
 //! * [`LocalFile`] is a file anywhere on this machine that its owner wants to send.
-//! * [`Claims`] lets one transfer at a time write a file.
+//! * [`Claims`] lets one transfer at a time write a file; [`Quota`] says how much each peer may leave.
+//! * [`FolderSource`] is a folder as one stream; [`unpack`] opens archives.
 //!
 //! Everything in the traits blocks: call it where blocking is fine.
 
 mod claims;
+mod delete;
 mod failure;
+mod find;
+mod folder;
 mod list;
 mod local;
 mod part;
+mod quota;
 mod root;
 mod space;
+mod staging;
+#[cfg(all(test, unix))]
+mod tests;
+pub mod unpack;
 
 use std::sync::Arc;
 
 pub use claims::{Claim, Claims, Owner};
+pub use folder::{FolderSource, Skipped};
 use halyard_protocol::{
-    channel::Entry,
+    channel::{Entry, FolderOffer},
     transfer::{Failure, RelativeName},
 };
 pub use local::LocalFile;
+pub(crate) use quota::Charge;
+pub use quota::Quota;
 pub use root::{FileRoot, OpenRootError};
+use unpack::{UnpackLimits, Unpacked};
 
 /// A place that files are read from and written to. Blocks.
 pub trait Store: Send + Sync + 'static {
@@ -33,8 +46,21 @@ pub trait Store: Send + Sync + 'static {
     /// named on the wire, are left out. An empty `folder` is the top.
     fn list(&self, folder: &str, offset: u64) -> Result<Listing, Failure>;
 
+    /// What one file or folder is.
+    fn stat(&self, path: &RelativeName) -> Result<Entry, Failure>;
+
+    /// One page of what is named like this (`models/**/*.ckpt`), by whole paths, sorted.
+    fn glob(&self, pattern: &str, offset: u64) -> Result<Listing, Failure>;
+
+    /// Removes a file, an empty folder, or with `recursive` a folder and everything in it. The
+    /// place itself cannot be named, so it is never removed. What is being written is busy.
+    fn delete(&self, path: &RelativeName, recursive: bool) -> Result<(), Failure>;
+
     /// Opens a file for reading.
     fn open(&self, name: &RelativeName) -> Result<Box<dyn Source>, Failure>;
+
+    /// Opens a file, or a folder as the tar of what it holds.
+    fn open_any(&self, name: &RelativeName) -> Result<Box<dyn Source>, Failure>;
 
     /// Opens the unfinished file beside `name`, as an earlier try left it or empty, and makes sure
     /// that `size` bytes can fit. Missing folders are made.
@@ -42,8 +68,33 @@ pub trait Store: Send + Sync + 'static {
     /// The caller holds the [`Claim`] of this name; a second writer is still refused as busy.
     fn create(&self, name: &RelativeName, size: u64) -> Result<Arc<dyn Unfinished>, Failure>;
 
+    /// The same for a folder, whose tar has `size` bytes. One of that name that is there is refused
+    /// as [`Exists`](halyard_protocol::channel::FileErrorCode::Exists), unless `replace` lets the new
+    /// one take its place.
+    fn create_folder(
+        &self,
+        name: &RelativeName,
+        size: u64,
+        replace: bool,
+    ) -> Result<Arc<dyn Unfinished>, Failure>;
+
+    /// Makes the folder `into` of an archive; see [`FileRoot::unpack`]. Its caller holds the
+    /// [`Claim`] of `into`.
+    fn unpack(
+        &self,
+        archive: &RelativeName,
+        into: &RelativeName,
+        replace: bool,
+        limits: &UnpackLimits,
+    ) -> Result<Unpacked, Failure>;
+
     /// Who writes what.
     fn claims(&self) -> &Claims;
+
+    /// How much each peer may leave here.
+    fn quota(&self) -> Quota {
+        Quota::default()
+    }
 }
 
 /// One page of a folder.
@@ -63,6 +114,11 @@ pub trait Source: Send + 'static {
 
     /// When it was last changed, in milliseconds since 1970, where known.
     fn modified_ms(&self) -> Option<u64>;
+
+    /// What it is the tar of, if it is one of a folder.
+    fn folder(&self) -> Option<FolderOffer> {
+        None
+    }
 
     /// Reads at this offset; 0 is the end of the file.
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, Failure>;

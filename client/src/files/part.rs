@@ -16,7 +16,12 @@ use halyard_protocol::{
     transfer::{Failure, RelativeName},
 };
 
-use super::{Unfinished, failure::failed, local::read_at, space};
+use super::{
+    Unfinished,
+    failure::failed,
+    local::read_at,
+    space::{Promise, Space},
+};
 
 /// `name.part`, opened and locked.
 ///
@@ -35,12 +40,19 @@ pub(super) struct PartFile {
     /// Where the file's own position stands; writing and reading share it.
     position: Mutex<u64>,
     held: u64,
+    /// Bytes that are still to come have room.
+    promise: Promise,
     /// Renamed or removed: nothing is left to clean up.
     closed: AtomicBool,
 }
 
 impl PartFile {
-    pub(super) fn open(root: &Dir, name: &RelativeName, size: u64) -> Result<Self, Failure> {
+    pub(super) fn open(
+        root: &Dir,
+        name: &RelativeName,
+        size: u64,
+        space: &Space,
+    ) -> Result<Self, Failure> {
         let failed = |error| failed("write", name.as_str(), &error);
         let folder = match name.parent() {
             Some(parent) => open_or_create(root, parent),
@@ -54,7 +66,11 @@ impl PartFile {
         let part = part.rsplit_once('/').map_or(&*part, |(_, last)| last).to_owned();
         let file = open_locked(&folder, &part, name.as_str())?;
         let held = file.metadata().map_err(failed)?.len();
-        let opened = Self {
+        // What is held may turn out to be of another file, but then it makes room for this one.
+        let promise = space
+            .promise(&file, size.saturating_sub(held), name.as_str())
+            .inspect_err(|_| remove_if_empty(&folder, &part, &file))?;
+        Ok(Self {
             folder,
             part,
             target: name.file_name().to_owned(),
@@ -62,11 +78,9 @@ impl PartFile {
             file,
             position: Mutex::new(u64::MAX),
             held,
+            promise,
             closed: AtomicBool::new(false),
-        };
-        // What is held may turn out to be of another file, but then it makes room for this one.
-        space::check(&opened.file, size.saturating_sub(held), name.as_str())?;
-        Ok(opened)
+        })
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
@@ -82,6 +96,7 @@ impl PartFile {
         *position = u64::MAX;
         file.write_all(bytes)?;
         *position = offset + bytes.len() as u64;
+        self.promise.written(bytes.len() as u64);
         Ok(())
     }
 
@@ -140,15 +155,20 @@ impl Unfinished for PartFile {
 /// An empty file is no use to anybody.
 impl Drop for PartFile {
     fn drop(&mut self) {
-        let empty = self.file.metadata().is_ok_and(|metadata| metadata.len() == 0);
-        if empty && !self.closed.load(Ordering::Acquire) {
-            let _ = self.folder.remove_file(&self.part);
+        if !self.closed.load(Ordering::Acquire) {
+            remove_if_empty(&self.folder, &self.part, &self.file);
         }
     }
 }
 
+fn remove_if_empty(folder: &Dir, part: &str, file: &File) {
+    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+        let _ = folder.remove_file(part);
+    }
+}
+
 /// Opened first, because making a folder in the place of a link says only that something is there.
-fn open_or_create(root: &Dir, folder: &str) -> io::Result<Dir> {
+pub(super) fn open_or_create(root: &Dir, folder: &str) -> io::Result<Dir> {
     match root.open_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             root.create_dir_all(folder)?;
@@ -158,7 +178,7 @@ fn open_or_create(root: &Dir, folder: &str) -> io::Result<Dir> {
     }
 }
 
-fn open_locked(folder: &Dir, part: &str, name: &str) -> Result<File, Failure> {
+pub(super) fn open_locked(folder: &Dir, part: &str, name: &str) -> Result<File, Failure> {
     let failed = |error| failed("write", name, &error);
     if folder.symlink_metadata(part).is_ok_and(|found| !found.is_file()) {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));

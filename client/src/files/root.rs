@@ -1,6 +1,7 @@
 //! The shared folder.
 
 use std::{
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,10 +11,20 @@ use cap_std::{
     ambient_authority,
     fs::{Dir, OpenOptions},
 };
-use halyard_protocol::transfer::{Failure, RelativeName};
+use halyard_protocol::{
+    channel::Entry,
+    transfer::{Failure, RelativeName},
+};
 
 use super::{
-    Claims, Listing, LocalFile, Source, Store, Unfinished, failure::failed, list, part::PartFile,
+    Claims, Listing, LocalFile, Quota, Source, Store, Unfinished, claims, delete,
+    failure::failed,
+    find,
+    folder::{FolderSource, UnfinishedFolder},
+    list,
+    part::PartFile,
+    space::Space,
+    unpack::{self, UnpackLimits, Unpacked},
 };
 
 /// Opening a pipe or a device must not wait for somebody at its other end.
@@ -29,6 +40,8 @@ pub struct FileRoot {
     dir: Arc<Dir>,
     path: PathBuf,
     claims: Claims,
+    space: Space,
+    quota: Quota,
 }
 
 /// The shared folder could not be opened.
@@ -55,12 +68,57 @@ impl FileRoot {
         let failed = |source| OpenRootError { path: path.to_owned(), source };
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(failed)?;
         let path = std::path::absolute(path).map_err(failed)?;
-        Ok(Self { dir: Arc::new(dir), path, claims: Claims::default() })
+        Ok(Self {
+            dir: Arc::new(dir),
+            path,
+            claims: Claims::default(),
+            space: Space::default(),
+            quota: Quota::default(),
+        })
+    }
+
+    /// The same folder, on a disk of which so many bytes stay free whatever is sent or unpacked.
+    #[must_use]
+    pub fn keeping_free(self, bytes: u64) -> Self {
+        Self { space: self.space.keeping_free(bytes), ..self }
+    }
+
+    /// The same folder, in which each peer may leave so much.
+    #[must_use]
+    pub fn limited(self, quota: Quota) -> Self {
+        Self { quota, ..self }
+    }
+
+    /// Unpacks the archive `archive` (a zip, a tar or a gzipped tar, told by its content) into the
+    /// new folder `into`. Blocks.
+    ///
+    /// Both names are inside this folder. What is refused, and why nothing is left of it, says
+    /// [`unpack`]. A folder `into` that is there already is refused as
+    /// [`Exists`](halyard_protocol::channel::FileErrorCode::Exists), unless `replace` puts the new
+    /// one in its place.
+    pub fn unpack(
+        &self,
+        archive: &RelativeName,
+        into: &RelativeName,
+        replace: bool,
+        limits: &UnpackLimits,
+    ) -> Result<Unpacked, Failure> {
+        let file = self.open_file(archive)?;
+        unpack::unpack_in(file, archive.as_str(), &self.dir, into, replace, limits, &self.space)
     }
 
     /// Where it was when it was opened, for people.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn open_file(&self, name: &RelativeName) -> Result<File, Failure> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        cap_std::fs::OpenOptionsExt::custom_flags(&mut options, NONBLOCK);
+        let opened = self.dir.open_with(name.as_str(), &options);
+        Ok(opened.map_err(|error| failed("read", name.as_str(), &error))?.into_std())
     }
 }
 
@@ -69,23 +127,63 @@ impl Store for FileRoot {
         list::page(&self.dir, folder, offset)
     }
 
+    fn stat(&self, path: &RelativeName) -> Result<Entry, Failure> {
+        find::stat(&self.dir, path)
+    }
+
+    fn glob(&self, pattern: &str, offset: u64) -> Result<Listing, Failure> {
+        find::glob(&self.dir, pattern, offset)
+    }
+
+    fn delete(&self, path: &RelativeName, recursive: bool) -> Result<(), Failure> {
+        if self.claims.is_busy(path) {
+            return Err(claims::busy(path));
+        }
+        delete::delete(&self.dir, path, recursive)
+    }
+
     fn open(&self, name: &RelativeName) -> Result<Box<dyn Source>, Failure> {
-        let mut options = OpenOptions::new();
-        options.read(true);
-        #[cfg(unix)]
-        cap_std::fs::OpenOptionsExt::custom_flags(&mut options, NONBLOCK);
-        let file = self
-            .dir
-            .open_with(name.as_str(), &options)
-            .map_err(|error| failed("read", name.as_str(), &error))?;
-        Ok(Box::new(LocalFile::from_opened(file.into_std(), name.as_str().to_owned())?))
+        Ok(Box::new(LocalFile::from_opened(self.open_file(name)?, name.as_str().to_owned())?))
+    }
+
+    fn open_any(&self, name: &RelativeName) -> Result<Box<dyn Source>, Failure> {
+        if !self.dir.metadata(name.as_str()).is_ok_and(|found| found.is_dir()) {
+            // Not what is on its way.
+            return self.open(&RelativeName::new(name.as_str())?);
+        }
+        let failed = |error| failed("read", name.as_str(), &error);
+        let folder = self.dir.open_dir(name.as_str()).map_err(failed)?;
+        Ok(Box::new(FolderSource::from_opened(folder, name.as_str().to_owned())?))
     }
 
     fn create(&self, name: &RelativeName, size: u64) -> Result<Arc<dyn Unfinished>, Failure> {
-        Ok(Arc::new(PartFile::open(&self.dir, name, size)?))
+        Ok(Arc::new(PartFile::open(&self.dir, name, size, &self.space)?))
+    }
+
+    fn create_folder(
+        &self,
+        name: &RelativeName,
+        size: u64,
+        replace: bool,
+    ) -> Result<Arc<dyn Unfinished>, Failure> {
+        Ok(Arc::new(UnfinishedFolder::open(&self.dir, name, size, replace, &self.space)?))
+    }
+
+    fn unpack(
+        &self,
+        archive: &RelativeName,
+        into: &RelativeName,
+        replace: bool,
+        limits: &UnpackLimits,
+    ) -> Result<Unpacked, Failure> {
+        Self::unpack(self, archive, into, replace, limits)
     }
 
     fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    fn quota(&self) -> Quota {
+        self.quota.clone()
     }
 }

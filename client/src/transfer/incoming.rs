@@ -9,12 +9,12 @@ use halyard_protocol::{
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
-    Finished, TransferError, blocking,
+    Finished, TransferError, WireClosed, blocking,
     handle::Reporter,
     outgoing::called_off,
     transfers::{Arrived, Shared},
 };
-use crate::files::{Claim, Store, Unfinished};
+use crate::files::{Charge, Claim, Store, Unfinished};
 
 /// Chunks that are written by one job: about 2 MiB.
 const CHUNKS_A_JOB: usize = 32;
@@ -27,6 +27,17 @@ const READS_A_JOB: usize = 32;
 pub(super) struct Destination {
     pub(super) store: Arc<dyn Store>,
     pub(super) name: RelativeName,
+    /// A folder is welcome there.
+    pub(super) folder: Option<FolderAs>,
+    /// Against the quota of the other end: it was not asked for.
+    pub(super) counts: bool,
+}
+
+/// How a folder is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FolderAs {
+    /// In the place of one that is there.
+    pub(super) replace: bool,
 }
 
 /// The way to one incoming transfer. The two lanes may overtake each other anyway.
@@ -63,6 +74,7 @@ struct Work {
     read: Option<(u64, usize)>,
     resumed_at: u64,
     durable: u64,
+    charge: Charge,
 }
 
 /// What a job leaves to be done.
@@ -107,15 +119,36 @@ impl Incoming {
         offer: &TransferOffer,
         destination: Destination,
     ) -> Result<(Claim, Work), TransferError> {
-        let Destination { store, name } = destination;
+        let Destination { store, name, folder, counts } = destination;
         let claim = tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => return Err(TransferError::Cut),
             claim = store.claims().claim(&name, &self.shared.owner) => claim?,
         };
         let size = offer.size;
-        let created = blocking::run(move || store.create(&name, size)).await;
+        let folder = match (offer.folder, folder) {
+            (None, _) => None,
+            (Some(_), Some(folder)) => Some(folder),
+            (Some(_), None) => {
+                return Err(Failure::new(
+                    FileErrorCode::WrongKind,
+                    "a folder was offered where a file was asked for",
+                )
+                .into());
+            }
+        };
+        let created = blocking::run(move || {
+            if let Some(folder) = folder {
+                return store.create_folder(&name, size, folder.replace);
+            }
+            // Asked for as whatever it is, it may be called like a folder.
+            RelativeName::new(name.as_str())?;
+            store.create(&name, size)
+        })
+        .await;
         let part = created.ok_or(TransferError::Cut)??;
+        let to_come = if counts { size.saturating_sub(part.held()) } else { 0 };
+        let charge = self.shared.serving.charge(to_come)?;
         let receiver = Receiver::new(offer, part.held(), self.shared.now());
         let work = Work {
             receiver,
@@ -125,6 +158,7 @@ impl Incoming {
             read: None,
             resumed_at: 0,
             durable: 0,
+            charge,
         };
         Ok((claim, work))
     }
@@ -151,16 +185,18 @@ impl Incoming {
                 let part = work.part.clone();
                 *syncing = Some(blocking::start(move || (upto, part.sync())));
             }
-            for message in batch.say {
-                let said = self.shared.say(message).await;
+            if let Some(over) = batch.over {
+                // Closed before the other end is told: it may send the next one at once. Closing a
+                // folder that is not kept removes all that is in it.
+                blocking::run(move || drop(work)).await;
+                let said = self.tell(batch.say).await;
                 // A file that is whole stays whole, even if nobody can be told any more.
-                if said.is_err() && !matches!(batch.over, Some(Ok(_))) {
+                if said.is_err() && over.is_err() {
                     return Err(TransferError::Cut);
                 }
-            }
-            if let Some(over) = batch.over {
                 return Ok(over?);
             }
+            self.tell(batch.say).await.map_err(|WireClosed| TransferError::Cut)?;
             inputs = if batch.more {
                 self.words.try_recv().map(Input::Heard).into_iter().collect()
             } else {
@@ -170,6 +206,13 @@ impl Incoming {
                 inputs.push(Input::GaveUp(called_off()));
             }
         }
+    }
+
+    async fn tell(&self, messages: Vec<Message>) -> Result<(), WireClosed> {
+        for message in messages {
+            self.shared.say(message).await?;
+        }
+        Ok(())
     }
 
     fn report(&self, work: &Work) {
@@ -280,7 +323,11 @@ impl Work {
                     self.durable = 0;
                     self.part.truncate()
                 }
-                ReceiverAction::Write { offset, bytes } => self.part.write_at(offset, &bytes),
+                ReceiverAction::Write { offset, bytes } => {
+                    let end = offset + bytes.len() as u64;
+                    self.charge.keep(end.saturating_sub(self.resumed_at));
+                    self.part.write_at(offset, &bytes)
+                }
                 ReceiverAction::Sync { upto } => {
                     batch.sync = Some(upto);
                     Ok(())
@@ -289,6 +336,7 @@ impl Work {
                     self.part.finish(self.modified_ms).map(|()| self.receiver.finished())
                 }
                 ReceiverAction::Discard => {
+                    self.charge.keep(0);
                     if let Err(failure) = self.part.discard() {
                         tracing::warn!(%failure, "an unfinished file could not be removed");
                     }

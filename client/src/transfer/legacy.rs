@@ -12,7 +12,7 @@ use halyard_protocol::{
 };
 
 use super::{Finished, LegacyWire, Serving, TransferError, WireClosed, blocking};
-use crate::files::{Claim, Owner, Source, Unfinished};
+use crate::files::{Charge, Claim, Owner, Source, Unfinished};
 
 /// Bytes that are collected before they are written, and read before they are sent.
 const BLOCK_BYTES: usize = 32 * LEGACY_CHUNK_BYTES;
@@ -63,6 +63,7 @@ struct Open {
     block: Vec<Bytes>,
     block_bytes: usize,
     finished: bool,
+    charge: Charge,
 }
 
 impl LegacyFiles {
@@ -125,6 +126,7 @@ impl LegacyFiles {
         let owner = Owner { peer: self.serving.peer().to_owned(), connection: LEGACY_CONNECTION };
         let claim = store.claims().claim(&name, &owner).await?;
         let created = name.clone();
+        let charge = self.serving.charge(size)?;
         let part = run(move || {
             let part = store.create(&created, size)?;
             part.truncate()?;
@@ -140,6 +142,7 @@ impl LegacyFiles {
             block: Vec::new(),
             block_bytes: 0,
             finished: false,
+            charge,
         });
         Ok(())
     }
@@ -168,6 +171,7 @@ impl Open {
         let part = self.part.clone();
         run(move || part.finish(None)).await?;
         self.finished = true;
+        self.charge.keep(self.size);
         Ok(LegacyEvent::Received { name: self.name.clone(), size: self.size })
     }
 }

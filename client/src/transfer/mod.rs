@@ -4,6 +4,7 @@
 //! * [`Transfers`] is everything about files on one connection: it sends and takes several at a
 //!   time in fair shares, answers questions about the folder it serves, and asks its own.
 //! * [`Wire`] is what it needs of the connection; [`Peer`](crate::peer::Peer) is one.
+//! * [`Pace`] turns steps into a rate and a remaining time.
 //! * [`Serving`] says what the other end may do here; [`Transfer`] is one file on its way.
 //! * [`LegacyFiles`] and [`send_legacy`] are the same for existing clients on their one channel.
 //!
@@ -23,6 +24,7 @@ mod handle;
 mod incoming;
 mod legacy;
 mod outgoing;
+mod pace;
 mod questions;
 mod serving;
 #[cfg(test)]
@@ -32,6 +34,7 @@ mod wire;
 
 pub use handle::{Direction, Finished, Progress, Transfer, TransferError};
 pub use legacy::{LegacyEvent, LegacyFiles, send_legacy};
+pub use pace::{Pace, REPORT_EVERY, Report};
 pub use serving::Serving;
 pub use transfers::Transfers;
 pub use wire::{LegacyWire, Wire, WireClosed};

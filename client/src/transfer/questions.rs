@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use halyard_protocol::{
-    channel::{FileEntries, FileError, FileErrorCode, FileGet, FileList, Message},
+    channel::{
+        Entry, FileDelete, FileDeleted, FileEntries, FileError, FileErrorCode, FileGet, FileGlob,
+        FileList, FileStat, FileUnpack, FileUnpacked, Message,
+    },
     transfer::{Failure, RelativeName},
 };
 use tokio::sync::oneshot;
@@ -13,9 +16,16 @@ use super::{
     incoming::Destination,
     transfers::{Get, Shared},
 };
+use crate::files::{
+    Listing, Store,
+    unpack::{UnpackLimits, Unpacked},
+};
 
 /// How long the other end may take to list a folder or open a file.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
+
+/// How long it may take to unpack an archive: 64 GiB at the slowest disk that is reckoned with.
+const UNPACK_WITHIN: Duration = Duration::from_hours(2);
 
 impl Shared {
     pub(super) fn answer_list(self: &Arc<Self>, question: FileList) {
@@ -27,27 +37,74 @@ impl Shared {
                 self.answer(
                     id.clone(),
                     move || store.list(&asked, offset),
-                    move |listing| {
-                        let reached = offset.saturating_add(listing.entries.len() as u64);
-                        let more = reached < listing.total && !listing.entries.is_empty();
-                        let (entries, total) = (listing.entries, listing.total);
-                        Ok(Some(Message::FileEntries(FileEntries {
-                            id,
-                            path,
-                            entries,
-                            total,
-                            more,
-                        })))
-                    },
+                    move |listing| Ok(Some(page(id, path, offset, listing))),
+                );
+            }
+        }
+    }
+
+    pub(super) fn answer_glob(self: &Arc<Self>, question: FileGlob) {
+        let FileGlob { id, pattern, offset } = question;
+        match self.serving.may_list() {
+            Err(failure) => self.reply_failed(id, failure),
+            Ok(store) => {
+                let asked = pattern.clone();
+                self.answer(
+                    id.clone(),
+                    move || store.glob(&asked, offset),
+                    move |listing| Ok(Some(page(id, pattern, offset, listing))),
+                );
+            }
+        }
+    }
+
+    pub(super) fn answer_stat(self: &Arc<Self>, question: FileStat) {
+        let FileStat { id, path } = question;
+        let asked = self.serving.may_list().and_then(|store| {
+            let name = RelativeName::folder(path.as_str())?;
+            Ok((store, name))
+        });
+        match asked {
+            Err(failure) => self.reply_failed(id, failure),
+            Ok((store, name)) => self.answer(
+                id.clone(),
+                move || store.stat(&name),
+                move |entry| {
+                    let listing = Listing { entries: vec![entry], total: 1 };
+                    Ok(Some(page(id, path, 0, listing)))
+                },
+            ),
+        }
+    }
+
+    pub(super) fn answer_delete(self: &Arc<Self>, question: FileDelete) {
+        let FileDelete { id, path, recursive } = question;
+        let asked = self.serving.may_delete().and_then(|store| {
+            if path.is_empty() {
+                let words = "the shared folder itself is never deleted: name what is in it";
+                return Err(Failure::new(FileErrorCode::BadName, words));
+            }
+            // Whatever it is called, except for what is on its way.
+            let name = RelativeName::new(path.as_str())?;
+            Ok((store, name))
+        });
+        match asked {
+            Err(failure) => self.reply_failed(id, failure),
+            Ok((store, name)) => {
+                tracing::info!(peer = self.serving.peer(), %name, recursive, "a file is deleted");
+                self.answer(
+                    id.clone(),
+                    move || store.delete(&name, recursive),
+                    move |()| Ok(Some(Message::FileDeleted(FileDeleted { id, path }))),
                 );
             }
         }
     }
 
     pub(super) fn answer_get(self: &Arc<Self>, question: FileGet) {
-        let FileGet { id, path } = question;
-        let opened =
-            self.serving.may_read().and_then(|store| Ok((store, RelativeName::new(path)?)));
+        let FileGet { id, path, folder } = question;
+        let name = if folder { RelativeName::folder(path) } else { RelativeName::new(path) };
+        let opened = self.serving.may_read().and_then(|store| Ok((store, name?)));
         match opened {
             Err(failure) => self.reply_failed(id, failure),
             Ok((store, name)) => {
@@ -55,7 +112,7 @@ impl Shared {
                 let shared = self.clone();
                 self.answer(
                     id.clone(),
-                    move || store.open(&opening),
+                    move || if folder { store.open_any(&opening) } else { store.open(&opening) },
                     move |source| {
                         // The offer itself is the answer.
                         shared.start_outgoing(source, name, Some(id)).map(|_| None)
@@ -63,6 +120,65 @@ impl Shared {
                 );
             }
         }
+    }
+
+    pub(super) fn answer_unpack(self: &Arc<Self>, question: FileUnpack) {
+        let FileUnpack { id, path, into, replace } = question;
+        let asked = self.serving.may_write().and_then(|store| {
+            Ok((store, RelativeName::new(path)?, RelativeName::folder(into.as_str())?))
+        });
+        let (store, archive, folder) = match asked {
+            Ok(asked) => asked,
+            Err(failure) => return self.reply_failed(id, failure),
+        };
+        let Ok(permit) = self.questions.clone().try_acquire_owned() else {
+            return tracing::warn!("a question about files was dropped: too many at a time");
+        };
+        let shared = self.clone();
+        // Beside the other questions, which are not to wait for it.
+        self.spawn(async move {
+            let said = match shared.unpack_here(store, archive, folder, replace).await {
+                Ok(Some(Unpacked { files, bytes, .. })) => {
+                    shared.say(Message::FileUnpacked(FileUnpacked { id, into, files, bytes })).await
+                }
+                Ok(None) => return,
+                Err(failure) => shared.say(failed(id, failure)).await,
+            };
+            // Closed: nobody is left to answer.
+            let _ = said;
+            drop(permit);
+        });
+    }
+
+    /// `None` when everything stops.
+    async fn unpack_here(
+        &self,
+        store: Arc<dyn Store>,
+        archive: RelativeName,
+        folder: RelativeName,
+        replace: bool,
+    ) -> Result<Option<Unpacked>, Failure> {
+        let claim = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Ok(None),
+            claim = store.claims().claim(&folder, &self.owner) => claim?,
+        };
+        let _one_at_a_time = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Ok(None),
+            unpacking = self.unpacking.lock() => unpacking,
+        };
+        let standard = UnpackLimits::default();
+        let limits = UnpackLimits { bytes: standard.bytes.min(self.serving.left()), ..standard };
+        let unpack = move || store.unpack(&archive, &folder, replace, &limits);
+        let Some(unpacked) = blocking::run(unpack).await else { return Ok(None) };
+        drop(claim);
+        let unpacked = unpacked?;
+        // Others may have come first meanwhile; what is there is there.
+        if let Ok(mut charge) = self.serving.charge(unpacked.bytes) {
+            charge.keep(unpacked.bytes);
+        }
+        Ok(Some(unpacked))
     }
 
     /// Finds an answer on a blocking thread and gives it, or the reason why there is none.
@@ -100,17 +216,82 @@ impl Shared {
     }
 
     pub(super) async fn list(&self, path: &str, offset: u64) -> Result<FileEntries, TransferError> {
+        let path = path.to_owned();
+        self.entries("list", |id| Message::FileList(FileList { id, path, offset })).await
+    }
+
+    pub(super) async fn glob(
+        &self,
+        pattern: &str,
+        offset: u64,
+    ) -> Result<FileEntries, TransferError> {
+        let pattern = pattern.to_owned();
+        self.entries("glob", |id| Message::FileGlob(FileGlob { id, pattern, offset })).await
+    }
+
+    pub(super) async fn stat(&self, path: &RelativeName) -> Result<Entry, TransferError> {
+        let path = path.to_string();
+        let answer = self.entries("stat", |id| Message::FileStat(FileStat { id, path })).await?;
+        answer.entries.into_iter().next().ok_or_else(|| {
+            let words = "the other end said nothing about it";
+            Failure::new(FileErrorCode::Protocol, words).into()
+        })
+    }
+
+    /// A question that is answered with entries.
+    async fn entries(
+        &self,
+        word: &str,
+        question: impl FnOnce(String) -> Message,
+    ) -> Result<FileEntries, TransferError> {
         let (answer, answered) = oneshot::channel();
         let id = {
             let mut table = self.table();
-            let id = table.next_question("list");
+            let id = table.next_question(word);
             table.lists.insert(id.clone(), answer);
             id
         };
-        let question = FileList { id: id.clone(), path: path.to_owned(), offset };
-        let listed = self.asked(Message::FileList(question), answered).await;
+        let listed = self.asked(question(id.clone()), answered).await;
         self.table().lists.remove(&id);
         listed
+    }
+
+    pub(super) async fn unpack(
+        &self,
+        path: &RelativeName,
+        into: &RelativeName,
+        replace: bool,
+    ) -> Result<FileUnpacked, TransferError> {
+        let (answer, answered) = oneshot::channel();
+        let id = {
+            let mut table = self.table();
+            let id = table.next_question("unpack");
+            table.unpacks.insert(id.clone(), answer);
+            id
+        };
+        let (path, into) = (path.to_string(), into.to_string());
+        let question = Message::FileUnpack(FileUnpack { id: id.clone(), path, into, replace });
+        let unpacked = self.asked_within(UNPACK_WITHIN, question, answered).await;
+        self.table().unpacks.remove(&id);
+        unpacked
+    }
+
+    pub(super) async fn delete(
+        &self,
+        path: &RelativeName,
+        recursive: bool,
+    ) -> Result<(), TransferError> {
+        let (answer, answered) = oneshot::channel();
+        let id = {
+            let mut table = self.table();
+            let id = table.next_question("delete");
+            table.deletes.insert(id.clone(), answer);
+            id
+        };
+        let question = FileDelete { id: id.clone(), path: path.to_string(), recursive };
+        let deleted = self.asked(Message::FileDelete(question), answered).await;
+        self.table().deletes.remove(&id);
+        deleted
     }
 
     pub(super) async fn get(
@@ -119,13 +300,14 @@ impl Shared {
         destination: Destination,
     ) -> Result<Transfer, TransferError> {
         let (started, answered) = oneshot::channel();
+        let folder = destination.folder.is_some();
         let id = {
             let mut table = self.table();
             let id = table.next_question("get");
             table.gets.insert(id.clone(), Get { destination, started });
             id
         };
-        let question = FileGet { id: id.clone(), path: path.as_str().to_owned() };
+        let question = FileGet { id: id.clone(), path: path.as_str().to_owned(), folder };
         let offered = self.asked(Message::FileGet(question), answered).await;
         self.table().gets.remove(&id);
         offered
@@ -136,20 +318,41 @@ impl Shared {
         question: Message,
         answered: oneshot::Receiver<Result<T, TransferError>>,
     ) -> Result<T, TransferError> {
+        self.asked_within(ANSWER_WITHIN, question, answered).await
+    }
+
+    async fn asked_within<T>(
+        &self,
+        within: Duration,
+        question: Message,
+        answered: oneshot::Receiver<Result<T, TransferError>>,
+    ) -> Result<T, TransferError> {
         self.say(question).await.map_err(|_| TransferError::Cut)?;
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(TransferError::Cut),
             answer = answered => answer.unwrap_or(Err(TransferError::Cut)),
-            () = tokio::time::sleep(ANSWER_WITHIN) => Err(Failure::new(
+            () = tokio::time::sleep(within) => Err(Failure::new(
                 FileErrorCode::Protocol,
-                format!("the other end did not answer within {} s; try again", ANSWER_WITHIN.as_secs()),
+                format!("the other end did not answer within {} s; try again", within.as_secs()),
             ).into()),
         }
     }
 
     pub(super) fn listed(&self, answer: FileEntries) {
         if let Some(waiting) = self.table().lists.remove(&answer.id) {
+            let _ = waiting.send(Ok(answer));
+        }
+    }
+
+    pub(super) fn deleted(&self, answer: &FileDeleted) {
+        if let Some(waiting) = self.table().deletes.remove(&answer.id) {
+            let _ = waiting.send(Ok(()));
+        }
+    }
+
+    pub(super) fn unpacked(&self, answer: FileUnpacked) {
+        if let Some(waiting) = self.table().unpacks.remove(&answer.id) {
             let _ = waiting.send(Ok(answer));
         }
     }
@@ -161,8 +364,19 @@ impl Shared {
             let _ = waiting.send(Err(failure));
         } else if let Some(get) = table.gets.remove(&answer.id) {
             let _ = get.started.send(Err(failure));
+        } else if let Some(waiting) = table.deletes.remove(&answer.id) {
+            let _ = waiting.send(Err(failure));
+        } else if let Some(waiting) = table.unpacks.remove(&answer.id) {
+            let _ = waiting.send(Err(failure));
         }
     }
+}
+
+fn page(id: String, path: String, offset: u64, listing: Listing) -> Message {
+    let Listing { entries, total } = listing;
+    let reached = offset.saturating_add(entries.len() as u64);
+    let more = reached < total && !entries.is_empty();
+    Message::FileEntries(FileEntries { id, path, entries, total, more })
 }
 
 fn failed(id: String, failure: Failure) -> Message {

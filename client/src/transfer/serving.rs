@@ -9,7 +9,7 @@ use halyard_protocol::{
     transfer::Failure,
 };
 
-use crate::files::Store;
+use crate::files::{Charge, Store};
 
 /// The folder that one peer is served from, and its rights there.
 ///
@@ -41,12 +41,23 @@ impl Serving {
         let readable = self.may_read().is_ok();
         let writable = self.may_write().is_ok();
         let hint = (!readable || !writable).then(|| self.hint.clone());
-        FilesInfo { readable, writable, hint }
+        FilesInfo { readable, writable, folders: true, hint }
     }
 
     /// The peer whose rights these are.
     pub(super) fn peer(&self) -> &str {
         &self.peer
+    }
+
+    /// Counts what this peer is about to send.
+    pub(super) fn charge(&self, bytes: u64) -> Result<Charge, Failure> {
+        let quota = self.store.as_ref().map(|store| store.quota()).unwrap_or_default();
+        quota.charge(&self.peer, bytes)
+    }
+
+    /// How much this peer may still send.
+    pub(super) fn left(&self) -> u64 {
+        self.store.as_ref().map_or(0, |store| store.quota().left(&self.peer))
     }
 
     pub(super) fn may_list(&self) -> Result<Arc<dyn Store>, Failure> {
@@ -62,6 +73,10 @@ impl Serving {
 
     pub(super) fn may_write(&self) -> Result<Arc<dyn Store>, Failure> {
         self.operator("send files")
+    }
+
+    pub(super) fn may_delete(&self) -> Result<Arc<dyn Store>, Failure> {
+        self.operator("delete files")
     }
 
     fn operator(&self, to: &str) -> Result<Arc<dyn Store>, Failure> {

@@ -12,7 +12,8 @@ use std::{
 use bytes::Bytes;
 use halyard_protocol::{
     channel::{
-        Chunk, FileEntries, FileErrorCode, Message, TransferId, TransferOffer, TransferRefuse,
+        Chunk, Entry, FileEntries, FileErrorCode, FileUnpacked, Message, TransferId, TransferOffer,
+        TransferRefuse,
     },
     limits::MAX_TRANSFERS_PER_PEER,
     transfer::{Failure, RelativeName},
@@ -28,7 +29,7 @@ use tokio_util::{
 
 use super::{
     Direction, Serving, Transfer, TransferError, Wire, WireClosed,
-    incoming::{Destination, Inbox, Incoming},
+    incoming::{Destination, FolderAs, Inbox, Incoming},
     outgoing::Outgoing,
 };
 use crate::files::{Owner, Source, Store};
@@ -69,6 +70,8 @@ pub(super) struct Shared {
     /// Who looks for an answer on the disk. One at a time: a large folder takes tens of megabytes
     /// while it is sorted.
     pub(super) looking: tokio::sync::Mutex<()>,
+    /// Who unpacks an archive.
+    pub(super) unpacking: tokio::sync::Mutex<()>,
     unwritten: Arc<Semaphore>,
     tasks: TaskTracker,
     table: Mutex<Table>,
@@ -84,8 +87,12 @@ pub(super) struct Table {
     incoming: HashMap<TransferId, Inbox>,
     /// Files that this end asked for and that were not offered yet.
     pub(super) gets: HashMap<String, Get>,
-    /// Folders that this end asked for.
+    /// Folders, names and patterns that this end asked about.
     pub(super) lists: HashMap<String, oneshot::Sender<Result<FileEntries, TransferError>>>,
+    /// What this end asked to be removed.
+    pub(super) deletes: HashMap<String, oneshot::Sender<Result<(), TransferError>>>,
+    /// Archives that this end asked to be unpacked.
+    pub(super) unpacks: HashMap<String, oneshot::Sender<Result<FileUnpacked, TransferError>>>,
 }
 
 /// A file that this end asked for: where it goes, and who waits for it.
@@ -122,6 +129,7 @@ impl Transfers {
             owner,
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             looking: tokio::sync::Mutex::new(()),
+            unpacking: tokio::sync::Mutex::new(()),
             unwritten: Arc::new(Semaphore::new(UNWRITTEN_BYTES as usize)),
             tasks: TaskTracker::new(),
             table: Mutex::default(),
@@ -150,12 +158,51 @@ impl Transfers {
         store: Arc<dyn Store>,
         name: RelativeName,
     ) -> Result<Transfer, TransferError> {
-        self.shared.get(path, Destination { store, name }).await
+        self.shared.get(path, Destination { store, name, folder: None, counts: false }).await
+    }
+
+    /// Asks the other end for a file or a folder. Of a folder, `replace` says whether it may take
+    /// the place of one that is there.
+    pub async fn get_any(
+        &self,
+        path: &RelativeName,
+        store: Arc<dyn Store>,
+        name: RelativeName,
+        replace: bool,
+    ) -> Result<Transfer, TransferError> {
+        let folder = Some(FolderAs { replace });
+        self.shared.get(path, Destination { store, name, folder, counts: false }).await
     }
 
     /// Asks the other end for one page of a folder; an empty path is the top.
     pub async fn list(&self, path: &str, offset: u64) -> Result<FileEntries, TransferError> {
         self.shared.list(path, offset).await
+    }
+
+    /// Asks the other end what one file or folder is.
+    pub async fn stat(&self, path: &RelativeName) -> Result<Entry, TransferError> {
+        self.shared.stat(path).await
+    }
+
+    /// Asks the other end for one page of what is named like this; the names are whole paths.
+    pub async fn glob(&self, pattern: &str, offset: u64) -> Result<FileEntries, TransferError> {
+        self.shared.glob(pattern, offset).await
+    }
+
+    /// Asks the other end to remove a file or a folder; one with something in it only where
+    /// `recursive` says so.
+    pub async fn delete(&self, path: &RelativeName, recursive: bool) -> Result<(), TransferError> {
+        self.shared.delete(path, recursive).await
+    }
+
+    /// Asks the other end to make the folder `into` of one of its archives.
+    pub async fn unpack(
+        &self,
+        path: &RelativeName,
+        into: &RelativeName,
+        replace: bool,
+    ) -> Result<FileUnpacked, TransferError> {
+        self.shared.unpack(path, into, replace).await
     }
 
     /// Takes a message from `control`. Never waits. What is not about files is given back.
@@ -170,6 +217,12 @@ impl Transfers {
             Message::TransferEnd(ref word) => shared.to_incoming(word.transfer, message),
             Message::TransferCancel(ref word) => shared.to_incoming(word.transfer, message),
             Message::FileList(question) => shared.answer_list(question),
+            Message::FileStat(question) => shared.answer_stat(question),
+            Message::FileGlob(question) => shared.answer_glob(question),
+            Message::FileDelete(question) => shared.answer_delete(question),
+            Message::FileDeleted(answer) => shared.deleted(&answer),
+            Message::FileUnpack(question) => shared.answer_unpack(question),
+            Message::FileUnpacked(answer) => shared.unpacked(answer),
             Message::FileGet(question) => shared.answer_get(question),
             Message::FileEntries(answer) => shared.listed(answer),
             Message::FileError(answer) => shared.question_failed(answer),
@@ -267,6 +320,7 @@ impl Shared {
             size: source.size(),
             modified_ms: source.modified_ms(),
             request,
+            folder: source.folder(),
         };
         let (handle, reporter) = Transfer::new(transfer, Direction::Outgoing, name, offer.size);
         if offer.request.is_some() {
@@ -307,7 +361,12 @@ impl Shared {
                 (get.destination, Some(get.started))
             } else {
                 let store = self.serving.may_write()?;
-                (Destination { store, name: RelativeName::new(offer.name.as_str())? }, None)
+                let name = match offer.folder {
+                    Some(_) => RelativeName::folder(offer.name.as_str()),
+                    None => RelativeName::new(offer.name.as_str()),
+                };
+                let folder = offer.folder.map(|folder| FolderAs { replace: folder.replace });
+                (Destination { store, name: name?, folder, counts: true }, None)
             };
             table.incoming.insert(transfer, Inbox { control, chunks });
             (destination, waiting)

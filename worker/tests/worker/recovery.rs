@@ -68,8 +68,8 @@ impl Upload {
         let path = path.to_owned();
         let task = tokio::spawn(async move {
             let remote = name("big.bin");
-            let sent = session.send_file(&path, &remote, |progress| {
-                seen.store(progress.durable, Ordering::Relaxed);
+            let sent = session.send_file(&path, &remote, |report| {
+                seen.store(report.progress.durable, Ordering::Relaxed);
                 notify.notify_one();
             });
             sent.await.map_err(|error| error.to_string())

@@ -7,14 +7,17 @@ use std::sync::{
 
 use halyard_protocol::{
     access::Access,
-    channel::FileErrorCode,
+    channel::{Entry, FileErrorCode},
     limits::{CHUNK_BYTES, DURABLE_EVERY_BYTES},
     transfer::{Failure, RelativeName},
 };
 
 use super::pair::{Pair, content, folder, name, soon};
 use crate::{
-    files::{Claims, FileRoot, Listing, Source, Store, Unfinished},
+    files::{
+        Claims, FileRoot, Listing, Source, Store, Unfinished,
+        unpack::{UnpackLimits, Unpacked},
+    },
     transfer::TransferError,
 };
 
@@ -23,6 +26,13 @@ struct Filling {
     root: FileRoot,
     left: Arc<AtomicU64>,
     sync_fails: bool,
+}
+
+impl Filling {
+    fn filling(&self, part: Arc<dyn Unfinished>) -> Arc<dyn Unfinished> {
+        let (left, sync_fails) = (self.left.clone(), self.sync_fails);
+        Arc::new(FillingPart { part, left, sync_fails })
+    }
 }
 
 struct FillingPart {
@@ -36,14 +46,47 @@ impl Store for Filling {
         self.root.list(folder, offset)
     }
 
+    fn stat(&self, path: &RelativeName) -> Result<Entry, Failure> {
+        self.root.stat(path)
+    }
+
+    fn glob(&self, pattern: &str, offset: u64) -> Result<Listing, Failure> {
+        self.root.glob(pattern, offset)
+    }
+
+    fn delete(&self, path: &RelativeName, recursive: bool) -> Result<(), Failure> {
+        self.root.delete(path, recursive)
+    }
+
     fn open(&self, name: &RelativeName) -> Result<Box<dyn Source>, Failure> {
         Store::open(&self.root, name)
     }
 
+    fn open_any(&self, name: &RelativeName) -> Result<Box<dyn Source>, Failure> {
+        self.root.open_any(name)
+    }
+
     fn create(&self, name: &RelativeName, size: u64) -> Result<Arc<dyn Unfinished>, Failure> {
-        let part = self.root.create(name, size)?;
-        let (left, sync_fails) = (self.left.clone(), self.sync_fails);
-        Ok(Arc::new(FillingPart { part, left, sync_fails }))
+        Ok(self.filling(self.root.create(name, size)?))
+    }
+
+    fn create_folder(
+        &self,
+        name: &RelativeName,
+        size: u64,
+        replace: bool,
+    ) -> Result<Arc<dyn Unfinished>, Failure> {
+        Ok(self.filling(self.root.create_folder(name, size, replace)?))
+    }
+
+    fn unpack(
+        &self,
+        archive: &RelativeName,
+        into: &RelativeName,
+        replace: bool,
+        limits: &UnpackLimits,
+    ) -> Result<Unpacked, Failure> {
+        self.root.unpack(archive, into, replace, limits)
     }
 
     fn claims(&self) -> &Claims {

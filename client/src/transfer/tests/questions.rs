@@ -10,14 +10,17 @@ use std::{
 
 use halyard_protocol::{
     access::Access,
-    channel::{EntryKind, FileErrorCode, Message},
+    channel::{Entry, EntryKind, FileErrorCode, Message},
     limits::{MAX_CHANNEL_MESSAGE_BYTES, MAX_LIST_ENTRIES},
     transfer::{Failure, RelativeName},
 };
 
 use super::pair::{Pair, content, folder, name, soon};
 use crate::{
-    files::{Claims, FileRoot, Listing, Source, Store, Unfinished},
+    files::{
+        Claims, FileRoot, Listing, Source, Store, Unfinished,
+        unpack::{UnpackLimits, Unpacked},
+    },
     transfer::TransferError,
 };
 
@@ -105,12 +108,47 @@ impl Store for Library {
         self.root.list(folder, offset)
     }
 
+    fn stat(&self, path: &RelativeName) -> Result<Entry, Failure> {
+        self.root.stat(path)
+    }
+
+    fn glob(&self, pattern: &str, offset: u64) -> Result<Listing, Failure> {
+        self.root.glob(pattern, offset)
+    }
+
+    fn delete(&self, path: &RelativeName, recursive: bool) -> Result<(), Failure> {
+        self.root.delete(path, recursive)
+    }
+
     fn open(&self, name: &RelativeName) -> Result<Box<dyn Source>, Failure> {
         self.root.open(name)
     }
 
+    fn open_any(&self, name: &RelativeName) -> Result<Box<dyn Source>, Failure> {
+        self.root.open_any(name)
+    }
+
     fn create(&self, name: &RelativeName, size: u64) -> Result<Arc<dyn Unfinished>, Failure> {
         self.root.create(name, size)
+    }
+
+    fn create_folder(
+        &self,
+        name: &RelativeName,
+        size: u64,
+        replace: bool,
+    ) -> Result<Arc<dyn Unfinished>, Failure> {
+        self.root.create_folder(name, size, replace)
+    }
+
+    fn unpack(
+        &self,
+        archive: &RelativeName,
+        into: &RelativeName,
+        replace: bool,
+        limits: &UnpackLimits,
+    ) -> Result<Unpacked, Failure> {
+        self.root.unpack(archive, into, replace, limits)
     }
 
     fn claims(&self) -> &Claims {

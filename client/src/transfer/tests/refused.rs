@@ -106,6 +106,7 @@ async fn names_that_lead_out_are_refused_and_touch_nothing() {
             size: 1,
             modified_ms: None,
             request: None,
+            folder: None,
         }));
         let Message::TransferRefuse(word) = raw.hear().await else { panic!("{path:?} is refused") };
         assert_eq!((word.transfer, word.code), (1, FileErrorCode::BadName), "{path:?}");
@@ -177,6 +178,7 @@ async fn more_files_at_a_time_than_allowed_are_refused_at_both_ends() {
             size: 1,
             modified_ms: None,
             request: None,
+            folder: None,
         }));
     }
     let mut refused = 0;
@@ -214,6 +216,7 @@ async fn two_files_under_one_number_are_both_refused() {
             size: 10,
             modified_ms: None,
             request: None,
+            folder: None,
         })
     };
     raw.say(offer("a"));
