@@ -74,18 +74,26 @@ pub(super) struct Global {
 pub(super) enum Command {
     /// Show who is here and what the worker offers
     Join(Join),
-    /// Send files to the worker
+    /// Send files and folders to the worker
     #[command(override_usage = "halyard send [OPTIONS] LINK FILE...\n       \
                                 halyard send [OPTIONS] --server URL --room ID FILE...")]
     Send(Send),
-    /// Get files from the worker
+    /// Get files and folders from the worker
     #[command(override_usage = "halyard get [OPTIONS] LINK PATH...\n       \
                                 halyard get [OPTIONS] --server URL --room ID PATH...")]
     Get(Get),
-    /// List a folder of the worker
+    /// List a folder of the worker, or what is named like a pattern: 'models/**/*.ckpt'
     #[command(override_usage = "halyard ls [OPTIONS] LINK [PATH]\n       \
                                 halyard ls [OPTIONS] --server URL --room ID [PATH]")]
     Ls(Ls),
+    /// Show size and time of files of the worker
+    #[command(override_usage = "halyard stat [OPTIONS] LINK PATH...\n       \
+                                halyard stat [OPTIONS] --server URL --room ID PATH...")]
+    Stat(PathName),
+    /// Delete files and folders of the worker
+    #[command(override_usage = "halyard rm [OPTIONS] LINK PATH...\n       \
+                                halyard rm [OPTIONS] --server URL --room ID PATH...")]
+    Rm(Rm),
     /// Ask the machine to do something once
     #[command(override_usage = "halyard command [OPTIONS] LINK NAME [JSON]\n       \
                                 halyard command [OPTIONS] --server URL --room ID NAME [JSON]")]
@@ -129,9 +137,15 @@ pub(super) struct Join {
 
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// The join link, then the files
+    /// The join link, then the files and folders
     #[arg(value_name = "LINK FILE", required = true)]
     pub(super) words: Vec<String>,
+    /// Let a folder take the place of one that the worker has
+    #[arg(long)]
+    pub(super) replace: bool,
+    /// Have the worker unpack archives (.zip, .tar, .tar.gz) into folders beside them
+    #[arg(long)]
+    pub(super) unpack: bool,
     /// The folder at the worker to put them in
     #[arg(long, value_name = "DIR", default_value = "")]
     pub(super) to: String,
@@ -142,14 +156,34 @@ pub(super) struct Get {
     /// The join link, then the files' paths at the worker
     #[arg(value_name = "LINK PATH", required = true)]
     pub(super) words: Vec<String>,
-    /// Where to put them: a folder, or for one file its new name
+    /// Where to put them: a folder, or for one file or folder its new name
     #[arg(short, long, value_name = "PATH")]
     pub(super) output: Option<PathBuf>,
+    /// Let a folder take the place of one that is here
+    #[arg(long)]
+    pub(super) replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PathName {
+    /// The join link, then paths at the worker
+    #[arg(value_name = "LINK PATH", required = true)]
+    pub(super) words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rm {
+    /// The join link, then paths at the worker
+    #[arg(value_name = "LINK PATH", required = true)]
+    pub(super) words: Vec<String>,
+    /// Folders with everything in them
+    #[arg(short, long)]
+    pub(super) recursive: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Ls {
-    /// The join link, then the folder (the top if not given)
+    /// The join link, then the folder (the top if not given) or a pattern
     #[arg(value_name = "LINK PATH")]
     pub(super) words: Vec<String>,
 }
@@ -178,6 +212,9 @@ pub(super) struct Train {
     /// number or template stands before it: --set 2.epochs=20
     #[arg(long, value_name = "[STEP.]NAME=VALUE", value_parser = assignment)]
     pub(super) set: Vec<(String, String)>,
+    /// Have the worker unpack the package (.zip, .tar, .tar.gz) and train with the folder
+    #[arg(long)]
+    pub(super) unpack: bool,
     /// Fetch the results into this folder
     #[arg(short, long, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,

@@ -1,13 +1,14 @@
-//! `halyard get`: files from the worker.
+//! `halyard get`: files and folders from the worker.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use halyard_protocol::transfer::RelativeName;
 
-use super::{args::Get, exit::CliError, progress::FileProgress, session::Context};
+use super::{args::Get, exit::CliError, progress::Bars, send::AT_ONCE, session::Context};
 use crate::{files::FileRoot, transfer::Direction};
 
 pub(super) async fn run(context: &Context<'_>, mut args: Get) -> Result<(), CliError> {
@@ -21,7 +22,7 @@ pub(super) async fn run(context: &Context<'_>, mut args: Get) -> Result<(), CliE
         .words
         .iter()
         .map(|path| {
-            RelativeName::new(path.trim_start_matches("./"))
+            RelativeName::folder(path.trim_start_matches("./").trim_end_matches('/'))
                 .map_err(|error| CliError::usage(format!("cannot get {path:?}: {error}")))
         })
         .collect::<Result<_, _>>()?;
@@ -31,21 +32,27 @@ pub(super) async fn run(context: &Context<'_>, mut args: Get) -> Result<(), CliE
     let options = context.options(&link)?;
     context
         .in_session(link, options, async |session| {
-            for path in &paths {
-                let name = match &new_name {
-                    Some(name) => name.clone(),
-                    None => RelativeName::new(path.file_name())
-                        .map_err(|error| CliError::usage(error.to_string()))?,
-                };
-                let mut progress =
-                    FileProgress::new(context.output, Direction::Incoming, path.file_name());
-                let finished = session
-                    .get_file(path, Arc::clone(&store) as _, &name, |step| progress.step(step))
-                    .await?;
-                let at = dir.join(name.as_str());
-                let at = at.strip_prefix(".").unwrap_or(&at);
-                progress.done(finished, &at.display().to_string())?;
-            }
+            let bars = Bars::new(context.output);
+            stream::iter(&paths)
+                .map(async |path| {
+                    let name = match &new_name {
+                        Some(name) => name.clone(),
+                        None => RelativeName::folder(path.file_name())
+                            .map_err(|error| CliError::usage(error.to_string()))?,
+                    };
+                    let mut progress = bars.file(Direction::Incoming, path.file_name());
+                    let store = Arc::clone(&store) as _;
+                    let got = session.get_any(path, store, &name, args.replace, |report| {
+                        progress.step(report);
+                    });
+                    let finished = got.await?;
+                    let at = dir.join(name.as_str());
+                    let at = at.strip_prefix(".").unwrap_or(&at);
+                    progress.done(finished, &at.display().to_string())
+                })
+                .buffer_unordered(AT_ONCE)
+                .try_collect::<Vec<()>>()
+                .await?;
             Ok(())
         })
         .await

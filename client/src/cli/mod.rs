@@ -88,6 +88,8 @@ async fn dispatch(
         Command::Send(args) => send::run(&context, args).await,
         Command::Get(args) => get::run(&context, args).await,
         Command::Ls(args) => list::run(&context, args).await,
+        Command::Stat(args) => list::stat(&context, args).await,
+        Command::Rm(args) => list::remove(&context, args).await,
         Command::Ask(args) => command::run(&context, args).await,
         Command::Train(args) => train::run(&context, args).await,
         Command::Jobs(args) => jobs::list(&context, args).await,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::{
@@ -10,47 +10,62 @@ use super::{
     output::{GOOD, Output, bytes, printable},
     words,
 };
-use crate::transfer::{Direction, Finished, Progress};
-
-/// Programs hear of progress this often.
-const FOR_PROGRAMS: Duration = Duration::from_millis(500);
+use crate::transfer::{Direction, Finished, REPORT_EVERY, Report};
 
 /// Shorter than this, the connection's own latency is most of what was measured.
 const MEASURABLE: Duration = Duration::from_millis(50);
+
+/// The progress of files that move at the same time, one under the other.
+#[derive(Debug, Clone)]
+pub(super) struct Bars {
+    output: Output,
+    bars: Option<MultiProgress>,
+}
 
 /// One file's progress.
 pub(super) struct FileProgress {
     output: Output,
     direction: Direction,
     name: String,
-    bar: Option<ProgressBar>,
+    bar: Option<(MultiProgress, ProgressBar)>,
     started: Instant,
-    told: Instant,
+    told: Option<Instant>,
     /// Writing the output failed; told when it is over.
     broken: Option<CliError>,
 }
 
-impl FileProgress {
-    pub(super) fn new(output: Output, direction: Direction, name: &str) -> Self {
-        let bar = output.may_draw().then(|| bar(name));
-        let started = Instant::now();
-        let name = name.to_owned();
-        Self { output, direction, name, bar, started, told: started, broken: None }
+impl Bars {
+    pub(super) fn new(output: Output) -> Self {
+        let drawn = || MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4));
+        Self { output, bars: output.may_draw().then(drawn) }
     }
 
-    /// A step forward.
-    pub(super) fn step(&mut self, progress: Progress) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(progress.total);
-            // What was there already did not move: it must not count as speed.
-            if bar.position() < progress.resumed_at {
-                bar.set_position(progress.resumed_at);
-                bar.reset_eta();
-            }
-            bar.set_position(progress.moved);
+    pub(super) fn file(&self, direction: Direction, name: &str) -> FileProgress {
+        let bar = self.bars.clone().map(|bars| {
+            let bar = bars.add(bar(name));
+            (bars, bar)
+        });
+        let started = Instant::now();
+        let (output, name) = (self.output, name.to_owned());
+        FileProgress { output, direction, name, bar, started, told: None, broken: None }
+    }
+}
+
+impl FileProgress {
+    /// How far it is now.
+    pub(super) fn step(&mut self, report: Report) {
+        let Report { progress, bytes_per_second, remaining } = report;
+        if self.told.is_some_and(|told| told.elapsed() < REPORT_EVERY) {
+            return;
         }
-        if self.output.is_json() && self.told.elapsed() >= FOR_PROGRAMS && self.broken.is_none() {
-            self.told = Instant::now();
+        self.told = Some(Instant::now());
+        if let Some((_, bar)) = &self.bar {
+            bar.set_length(progress.total);
+            bar.set_position(progress.moved);
+            let left = remaining.map_or_else(|| "-".to_owned(), left);
+            bar.set_prefix(format!("{:>11}/s {left:>6}", bytes(bytes_per_second)));
+        }
+        if self.output.is_json() && self.broken.is_none() {
             let told = self.output.object(&json!({
                 "event": "progress",
                 "name": self.name,
@@ -58,6 +73,8 @@ impl FileProgress {
                 "moved": progress.moved,
                 "durable": progress.durable,
                 "total": progress.total,
+                "bytes_per_second": bytes_per_second,
+                "seconds_left": remaining.map(|left| (left.as_secs_f64() * 10.0).round() / 10.0),
             }));
             self.broken = told.err();
         }
@@ -65,8 +82,9 @@ impl FileProgress {
 
     /// It arrived.
     pub(super) fn done(mut self, finished: Finished, at: &str) -> Result<(), CliError> {
-        if let Some(bar) = self.bar.take() {
+        if let Some((bars, bar)) = self.bar.take() {
             bar.finish_and_clear();
+            bars.remove(&bar);
         }
         if let Some(error) = self.broken.take() {
             return Err(error);
@@ -107,7 +125,7 @@ impl FileProgress {
 
 impl Drop for FileProgress {
     fn drop(&mut self) {
-        if let Some(bar) = self.bar.take() {
+        if let Some((_, bar)) = self.bar.take() {
             bar.abandon();
         }
     }
@@ -115,8 +133,7 @@ impl Drop for FileProgress {
 
 fn bar(name: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let template = "{msg}  {wide_bar} {binary_bytes:>10}/{binary_total_bytes} \
-                    {binary_bytes_per_sec:>11} {eta:>4}";
+    let template = "{msg}  {wide_bar} {binary_bytes:>10}/{binary_total_bytes} {prefix}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
@@ -124,9 +141,39 @@ fn bar(name: &str) -> ProgressBar {
     bar
 }
 
+/// Hours and minutes, or minutes and seconds, as people read a clock.
+fn left(left: Duration) -> String {
+    // The last second is worth waiting for: it is said until it is over.
+    let seconds = left.as_secs_f64().ceil() as u64;
+    match seconds {
+        0..3600 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        3600..360_000 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => "days".to_owned(),
+    }
+}
+
 fn word(direction: Direction) -> &'static str {
     match direction {
         Direction::Outgoing => "outgoing",
         Direction::Incoming => "incoming",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_read_like_a_clock() {
+        for (seconds, words) in [
+            (0.0, "0:00"),
+            (0.2, "0:01"),
+            (61.0, "1:01"),
+            (3599.5, "1h00m"),
+            (9000.0, "2h30m"),
+            (1e7, "days"),
+        ] {
+            assert_eq!(left(Duration::from_secs_f64(seconds)), words);
+        }
     }
 }

@@ -6,7 +6,7 @@ use halyard_protocol::transfer::RelativeName;
 
 use super::{
     exit::{CliError, Exit},
-    progress::FileProgress,
+    progress::Bars,
     session::Context,
 };
 use crate::{files::FileRoot, session::Session, transfer::Direction};
@@ -38,6 +38,7 @@ pub(super) async fn fetch(
     store: &Arc<FileRoot>,
     results: &[(String, u64)],
 ) -> Result<(), CliError> {
+    let bars = Bars::new(context.output);
     for (path, _) in results {
         let wrong = |error: &dyn Display| {
             let words = format!("the worker names the result {path:?}: {error}");
@@ -47,7 +48,7 @@ pub(super) async fn fetch(
         // `jobs/ID/name`: here only the name.
         let name = path.splitn(3, '/').nth(2).unwrap_or(path);
         let name = RelativeName::new(name).map_err(|error| wrong(&error))?;
-        let mut progress = FileProgress::new(context.output, Direction::Incoming, name.file_name());
+        let mut progress = bars.file(Direction::Incoming, name.file_name());
         let got =
             session.get_file(&remote, Arc::clone(store) as _, &name, |step| progress.step(step));
         let finished = got.await?;

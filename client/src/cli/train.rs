@@ -1,14 +1,8 @@
 //! `halyard train`: send a package, run the worker's templates on it, follow, fetch the results.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use halyard_protocol::{
-    channel::{JobStep, JobTemplateInfo},
-    transfer::RelativeName,
-};
+use halyard_protocol::channel::{JobStep, JobTemplateInfo};
 use serde_json::json;
 
 use super::{
@@ -16,17 +10,11 @@ use super::{
     exit::CliError,
     follow::Following,
     output::printable,
-    progress::FileProgress,
+    progress::Bars,
     results::{self, Place},
+    send::Outgoing,
     session::Context,
 };
-use crate::transfer::Direction;
-
-/// Files of one package: a data set of many small files is better sent as an archive.
-const MOST_FILES: usize = 10_000;
-
-/// Folders within folders.
-const DEEPEST: usize = 32;
 
 /// The value of a template that names the package.
 const PACKAGE: &str = "package";
@@ -39,7 +27,17 @@ pub(super) async fn run(context: &Context<'_>, mut args: Train) -> Result<(), Cl
     let package = (!args.words.is_empty()).then(|| PathBuf::from(args.words.remove(0)));
     Context::nothing_more(&args.words)?;
     // Before anybody is called: a typo should not cost a connection.
-    let package = package.as_deref().map(plan).transpose()?;
+    let package = package.as_deref().map(|path| Outgoing::plan(path, PACKAGES)).transpose()?;
+    if let Some(package) = &package {
+        if args.unpack {
+            package.may_be_unpacked()?;
+        }
+        package.tell_skipped(context.output)?;
+    }
+    let name = package.as_ref().map(|package| {
+        let unpacked = if args.unpack { package.unpacked() } else { None };
+        unpacked.unwrap_or_else(|| package.name.clone())
+    });
     let place = args.output.map(Place::new);
     let store = match &place {
         Some(place) => Some(place.open().await?),
@@ -52,13 +50,14 @@ pub(super) async fn run(context: &Context<'_>, mut args: Train) -> Result<(), Cl
         .in_session(link, options, async |session| {
             // Before anything is sent, for the same reason.
             let offered = session.list_jobs().await?.templates;
-            let name = package.as_ref().map(|package| package.name.as_str());
+            let name = name.as_ref().map(|name| name.as_str());
             let steps = steps(&args.template, &args.set, name, &offered)?;
-            for (path, name) in package.iter().flat_map(|package| &package.files) {
-                let mut progress =
-                    FileProgress::new(context.output, Direction::Outgoing, name.file_name());
-                let finished = session.send_file(path, name, |step| progress.step(step)).await?;
-                progress.done(finished, name.as_str())?;
+            if let Some(package) = &package {
+                // Trained with once more, a data set is the one that is sent now.
+                package.send(session, &Bars::new(context.output), true).await?;
+                if args.unpack {
+                    package.unpack(context.output, session, true).await?;
+                }
             }
             let accepted = session.submit_jobs(steps).await?;
             for job in &accepted.jobs {
@@ -146,68 +145,9 @@ fn takes(template: &JobTemplateInfo) -> String {
     format!("{:?} takes no such value; accepted are: {}", template.name, names.join(", "))
 }
 
-/// What is sent.
-#[derive(Debug)]
-struct Package {
-    /// What it is called at the worker.
-    name: String,
-    files: Vec<(PathBuf, RelativeName)>,
-}
-
-fn plan(path: &Path) -> Result<Package, CliError> {
-    let wrong = |why: String| CliError::usage(format!("cannot send {}: {why}", path.display()));
-    let whole = std::fs::canonicalize(path).map_err(|error| wrong(error.to_string()))?;
-    let last = whole.file_name().and_then(|name| name.to_str());
-    let last = last.ok_or_else(|| wrong("its name is not Unicode".into()))?;
-    let name = format!("{PACKAGES}/{last}");
-    let mut files = Vec::new();
-    let mut waiting = vec![(whole, name.clone(), 0)];
-    while let Some((path, name, depth)) = waiting.pop() {
-        let io = |error: std::io::Error| wrong(format!("{}: {error}", path.display()));
-        if path.is_dir() {
-            if depth == DEEPEST {
-                return Err(wrong(format!("more than {DEEPEST} folders within each other")));
-            }
-            for entry in std::fs::read_dir(&path).map_err(io)? {
-                let entry = entry.map_err(io)?;
-                // A link may lead anywhere; what is meant is to be named.
-                if entry.file_type().map_err(io)?.is_symlink() {
-                    return Err(wrong(format!("{} is a link", entry.path().display())));
-                }
-                let part = entry.file_name();
-                let part = part.to_str().ok_or_else(|| wrong("a name is not Unicode".into()))?;
-                waiting.push((entry.path(), format!("{name}/{part}"), depth + 1));
-            }
-            continue;
-        }
-        let name = RelativeName::new(name).map_err(|error| wrong(error.to_string()))?;
-        files.push((path, name));
-        if files.len() > MOST_FILES {
-            return Err(wrong(format!("more than {MOST_FILES} files; send them as one archive")));
-        }
-    }
-    files.sort();
-    Ok(Package { name, files })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_folder_is_sent_file_by_file_under_its_name() {
-        let home = tempfile::tempdir().expect("a folder");
-        let set = home.path().join("flies");
-        std::fs::create_dir_all(set.join("deep")).expect("made");
-        std::fs::write(set.join("a.json"), "1").expect("written");
-        std::fs::write(set.join("deep/b.csv"), "2").expect("written");
-        let package = plan(&set).expect("a package");
-        assert_eq!(package.name, "packages/flies");
-        let names: Vec<_> = package.files.iter().map(|(_, name)| name.as_str()).collect();
-        assert_eq!(names, ["packages/flies/a.json", "packages/flies/deep/b.csv"]);
-        let one = plan(&set.join("a.json")).expect("a file");
-        assert_eq!((one.name.as_str(), one.files.len()), ("packages/a.json", 1));
-    }
 
     fn offered() -> Vec<JobTemplateInfo> {
         let template = |name: &str, values: &[&str]| JobTemplateInfo {
@@ -256,14 +196,5 @@ mod tests {
             let error = asked(templates, sets).expect_err(words);
             assert!(error.contains(words), "{error}");
         }
-    }
-
-    #[test]
-    fn what_cannot_be_sent_says_why() {
-        let home = tempfile::tempdir().expect("a folder");
-        let missing = plan(&home.path().join("no")).expect_err("missing");
-        assert!(missing.message.contains("cannot send"), "{missing}");
-        std::os::unix::fs::symlink("/etc", home.path().join("etc")).expect("linked");
-        assert!(plan(home.path()).expect_err("a link").message.contains("is a link"));
     }
 }
