@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use halyard_client::{
-    files::{FileRoot, OpenRootError},
+    files::{FileRoot, OpenRootError, Quota},
     peer::PeerThreads,
 };
 use halyard_protocol::signal::{EXISTING_TAG, Metadata, WORKER_TAG};
@@ -89,7 +89,11 @@ impl Parts {
     /// Starts the machine, the picture and the threads for connections.
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
         let files = match &settings.files {
-            Some(path) => Some(FileRoot::open(path).await?),
+            Some(path) => {
+                let quota = settings.quota_per_peer.map(Quota::of).unwrap_or_default();
+                let root = FileRoot::open(path).await?;
+                Some(root.keeping_free(settings.keep_free).limited(quota))
+            }
             None => None,
         };
         let threads = PeerThreads::for_this_machine().map_err(StartError::Threads)?;

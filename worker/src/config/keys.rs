@@ -70,6 +70,7 @@ const fn key(
 }
 
 const URL: &str = "an http:// or https:// address without ? and #";
+const SIZE: &str = "a number of bytes, like 10GB, 512MiB or 1000000";
 const COUNT: &str = "a whole number from 1 on";
 
 /// Every key.
@@ -150,6 +151,20 @@ pub const KEYS: &[Key] = &[
         "files",
         "The folder whose files may be listed, fetched and sent [default: none]",
         "a folder that exists",
+    ),
+    key(
+        For::Both,
+        Shape::One,
+        "quota_per_peer",
+        "How much each peer may send there while this worker runs [default: no limit]",
+        SIZE,
+    ),
+    key(
+        For::Both,
+        Shape::One,
+        "keep_free",
+        "How much of that folder's disk stays free whatever peers send [default: 0]",
+        SIZE,
     ),
     key(
         For::Both,

@@ -66,6 +66,10 @@ pub struct Settings {
     pub record: Option<RecordPlan>,
     /// The folder whose files peers may reach; without it files are refused.
     pub files: Option<PathBuf>,
+    /// Bytes that each peer may leave there.
+    pub quota_per_peer: Option<u64>,
+    /// Bytes of its disk that stay free, whatever peers send.
+    pub keep_free: u64,
     /// What may be run as jobs.
     pub jobs: Vec<Template>,
     /// Where the truth about jobs is kept. There whenever there are [`jobs`](Self::jobs).
@@ -126,6 +130,8 @@ impl Default for Settings {
             max_picture_age: Some(DRIVE_MAX_PICTURE_AGE),
             record: None,
             files: None,
+            quota_per_peer: None,
+            keep_free: 0,
             jobs: Vec::new(),
             jobs_dir: None,
             job_gpus: Vec::new(),
@@ -201,7 +207,7 @@ impl Settings {
             return Err(SettingError::Needs { key: "job", needs: "jobs_dir", why });
         }
         let record = values.one("record", path)?;
-        let record_max = values.one("record_max", bytes)?.unwrap_or(record::DEFAULT_MAX);
+        let record_max = values.one("record_max", recorded_bytes)?.unwrap_or(record::DEFAULT_MAX);
         let job_gpus = values.all("job_gpus", card)?.unwrap_or_default();
         if let Some(cards) = (!job_gpus.is_empty()).then_some(job_gpus.len())
             && let Some(job) = values.jobs.iter().find(|job| job.gpus as usize > cards)
@@ -244,6 +250,8 @@ impl Settings {
                 .unwrap_or(standard.max_picture_age),
             record: record.map(|dir| RecordPlan { dir, max: record_max }),
             files,
+            quota_per_peer: values.one("quota_per_peer", bytes)?,
+            keep_free: values.one("keep_free", bytes)?.unwrap_or(standard.keep_free),
             jobs: values.jobs.clone(),
             jobs_dir,
             job_gpus,
@@ -311,18 +319,28 @@ fn age(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok().filter(|age| accepted.contains(age))
 }
 
-/// With a unit of 1024s or without; less than 16 MiB would keep no more than seconds.
+/// Less than 16 MiB would keep no more than seconds.
+fn recorded_bytes(text: &str) -> Option<u64> {
+    bytes(text).filter(|bytes| *bytes >= 16 << 20)
+}
+
+/// `10GB`, `512 MiB`, or a plain number of bytes.
 fn bytes(text: &str) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let factor = match text[end..].trim() {
-        "" => 1,
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
         "MiB" | "M" => 1 << 20,
         "GiB" | "G" => 1 << 30,
         "TiB" | "T" => 1 << 40,
         _ => return None,
     };
-    let bytes = text[..end].parse::<u64>().ok()?.checked_mul(factor)?;
-    (bytes >= 16 << 20).then_some(bytes)
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// A number, or `GPU-…` and `MIG-…`.
@@ -455,6 +473,20 @@ mod tests {
         assert!(refusal(&typed(&[("rights_lease", "2d")], &[])).contains("10s to 24h"));
         assert!(refusal(&typed(&[("server", "ws://x")], &[])).contains("http://"));
         assert!(refusal(&typed(&[("room", "ab12")], &[])).contains("needs token"));
+    }
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        for (text, size) in
+            [("0", 0), ("1500", 1500), ("10GB", 10_000_000_000), ("2 GiB", 2 << 30), ("5 kB", 5000)]
+        {
+            assert_eq!(bytes(text), Some(size), "{text}");
+        }
+        for text in ["", "GB", "-1", "1.5GB", "10gigs", "99999999999TB"] {
+            assert_eq!(bytes(text), None, "{text}");
+            let refused = refusal(&typed(&[("quota_per_peer", text)], &[]));
+            assert!(refused.contains("10GB"), "{refused}");
+        }
     }
 
     #[test]

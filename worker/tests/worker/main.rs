@@ -31,6 +31,7 @@ mod several;
 mod support {
     pub(crate) use crate::world::PATIENCE as SOON;
 }
+mod transfers;
 mod turn;
 mod video;
 mod watching;
