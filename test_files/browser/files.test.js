@@ -1,7 +1,7 @@
 // Files between the page and the machine.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -59,6 +59,31 @@ for (const [what, name, bytes] of /** @type {const} */ ([
     assert.deepEqual(page.problems, []);
   });
 }
+
+test('files and folders are deleted once it was asked whether that is meant', async (t) => {
+  mkdirSync(join(served, 'old runs'));
+  writeFileSync(join(served, 'old runs', 'log.txt'), 'x');
+  writeFileSync(join(served, 'spare.txt'), 'x');
+  const page = await OperatorPage.open(browser, rover.operator, 'files-delete', t);
+  await page.waitForConnection();
+  const row = (/** @type {string} */ name) => page.page.locator(`.rows [data-name="${name}"]`);
+  for (const name of ['spare.txt', 'old runs']) {
+    const remove = row(name).getByTestId('file-delete');
+    await remove.click();
+    await row(name).getByText(/^Delete .+\?$/).waitFor();
+    await row(name).getByTestId('file-keep').click();
+    assert.ok(existsSync(join(served, name)), 'nothing happened yet');
+    await remove.click();
+    await row(name).getByTestId('file-delete-sure').click();
+    await row(name).waitFor({ state: 'detached' });
+    assert.ok(!existsSync(join(served, name)), `${name} is gone`);
+  }
+  assert.deepEqual(page.problems, []);
+
+  const viewer = await OperatorPage.open(browser, rover.viewer, 'files-delete-viewer', t);
+  await viewer.waitForConnection();
+  assert.equal(await viewer.page.getByTestId('file-delete').count(), 0, 'viewers delete nothing');
+});
 
 test('a viewer reads why no file can be sent', async (t) => {
   const page = await OperatorPage.open(browser, rover.viewer, 'files-viewer', t);

@@ -1,5 +1,6 @@
 import { byId, create, setText } from './dom.js';
-import { clip, formatBytes, formatDate, sentence } from './format.js';
+import { fileRow } from './file-row.js';
+import { clip, sentence } from './format.js';
 import { prepareHasher } from './hasher.js';
 import { openSink } from './sink.js';
 import { toast } from './toasts.js';
@@ -8,7 +9,8 @@ import { Transfers } from './transfers.js';
 import { fileWords } from './words.js';
 
 /**
- * Files on the machine: the list, downloads, and sending files by button or by dropping them.
+ * Files on the machine: the list, downloads, deleting, and sending files by button or by dropping
+ * them.
  *
  * @typedef {import('./types.js').Entry} Entry
  * @typedef {import('./types.js').FilesInfo} FilesInfo
@@ -29,6 +31,7 @@ export class FilesView {
   /** @type {Entry[]} */
   #entries = [];
   #question = 0;
+  #deletion = 0;
   /** Where the answer to the last question begins. */
   #offset = 0;
   #loading = false;
@@ -87,6 +90,11 @@ export class FilesView {
       this.#loading = false;
       setText(this.#note, fileWords(String(payload['code']), payload['message']));
       if (this.#folder !== '' && payload['code'] === 'not_found') this.#open('');
+    } else if (prefix === 'FILE_DELETED') {
+      this.#list(0);
+    } else if (prefix === 'FILE_ERROR' && String(payload['id']).startsWith('delete-')) {
+      toast(fileWords(String(payload['code']), payload['message']), 'warning');
+      this.#list(0);
     } else {
       return false;
     }
@@ -159,27 +167,15 @@ export class FilesView {
   #row(entry) {
     const path = this.#folder === '' ? entry.name : `${this.#folder}/${entry.name}`;
     const isFolder = entry.kind === 'directory';
-    const button = create('button', {
-      class: isFolder ? 'row-name folder' : 'quiet small',
-      type: 'button',
-      text: isFolder ? entry.name : 'Download',
-      testid: isFolder ? 'folder-open' : 'file-download',
-    });
-    if (isFolder) {
-      button.addEventListener('click', () => this.#open(path));
-      return create('li', { class: 'row', testid: 'folder-row' }, [button]);
-    }
-    button.setAttribute('aria-label', `Download ${entry.name}`);
-    button.addEventListener('click', () => void this.#download(path, entry));
-    const name = create('span', { class: 'row-name', text: entry.name });
-    name.title = entry.name;
-    const small = create('span', { class: 'row-about', text: about(entry) });
-    const row = create('li', { class: 'row', testid: 'file-row' }, [
-      create('div', { class: 'row-text' }, [name, small]),
-      button,
-    ]);
-    row.dataset['name'] = entry.name;
-    return row;
+    const open = isFolder ? () => this.#open(path) : () => void this.#download(path, entry);
+    const remove = this.#info?.writable ? () => this.#remove(path, isFolder) : null;
+    return fileRow(entry, { open, remove });
+  }
+
+  /** @param {string} path @param {boolean} recursive */
+  #remove(path, recursive) {
+    this.#deletion += 1;
+    this.#session.send('FILE_DELETE', { id: `delete-${this.#deletion}`, path, recursive });
   }
 
   #drawCrumbs() {
@@ -237,10 +233,4 @@ export class FilesView {
       this.#send(event.dataTransfer?.files);
     });
   }
-}
-
-/** @param {Entry} entry */
-function about({ size, modified_ms: modified }) {
-  const when = modified > 0 ? ` · ${formatDate(modified, new Date())}` : '';
-  return `${formatBytes(size)}${when}`;
 }
