@@ -1,7 +1,9 @@
-"""Moves one file between two Rust ends and between two aiortc ends, in turns, and prints a table.
+"""Moves one file between two Rust ends and between two aiortc ends, in turns, and prints tables.
 
-Rust: `halyard send LINK FILE` to a `halyard-worker standalone --video none`, the whole life of the
-sender's process included. aiortc: two processes, from the open channel to the receiver's answer.
+Rust: `halyard send LINK FILE` to a `halyard-worker standalone --video none` and `halyard get` back,
+the whole life of the client's process included. aiortc: two processes that speak the original's
+chunk protocol, from the open channel to the receiver's answer. Then how long questions wait for
+their answers on a connection that carries a file at the same time.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from programs import BIN_DIR, json_line, program
 
 RUNS = int(os.environ.get("RUNS", "5"))
-MIB = int(os.environ.get("MIB", "256"))
+MIB = int(os.environ.get("MIB", "1024"))
 HERE = Path(__file__).resolve().parent
 
 
@@ -58,10 +60,11 @@ async def worker(files: Path):
         yield process.pid, (await json_line(process, "room"))["join_url"]
 
 
-async def rust(worker_pid: int, link: str, source: Path, files: Path, sha256: str) -> Run:
+async def rust(worker_pid: int, words: list[str], check_file: Path, sha256: str) -> Run:
+    """One command of `halyard`. The file that it made is looked at and removed."""
     Path(f"/proc/{worker_pid}/clear_refs").write_text("5")  # a new high-water mark
     before, began = cpu_seconds(worker_pid), time.monotonic()
-    arguments = [str(BIN_DIR / "halyard"), "send", link, str(source)]
+    arguments = [str(BIN_DIR / "halyard"), *words]
     pid = os.posix_spawn(
         arguments[0],
         arguments,
@@ -71,16 +74,25 @@ async def rust(worker_pid: int, link: str, source: Path, files: Path, sha256: st
     _, status, usage = await asyncio.to_thread(os.wait4, pid, 0)
     seconds = time.monotonic() - began
     if status != 0:
-        raise RuntimeError(f"halyard send ended with {os.waitstatus_to_exitcode(status)}")
-    check(files / source.name, sha256)
-    (files / source.name).unlink()
-    return Run(
-        seconds,
-        usage.ru_utime + usage.ru_stime,
-        cpu_seconds(worker_pid) - before,
-        usage.ru_maxrss,
-        peak_kib(worker_pid),
+        raise RuntimeError(f"halyard {words[0]} ended with {os.waitstatus_to_exitcode(status)}")
+    check(check_file, sha256)
+    worker = (cpu_seconds(worker_pid) - before, peak_kib(worker_pid))
+    client = (usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+    (out_cpu, out_peak), (in_cpu, in_peak) = (
+        (client, worker) if words[0] == "send" else (worker, client)
     )
+    return Run(seconds, out_cpu, in_cpu, out_peak, in_peak)
+
+
+async def busy(link: str, source: Path) -> dict:
+    process = await asyncio.create_subprocess_exec(
+        *(str(BIN_DIR / "examples" / "busy"), link, str(source)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"busy ended with {process.returncode}")
+    return json.loads(out)
 
 
 async def aiortc(source: Path, files: Path, sha256: str) -> Run:
@@ -129,18 +141,26 @@ def check(path: Path, sha256: str) -> None:
         raise RuntimeError(f"{path} is not what was sent")
 
 
-def row(name: str, runs: list[Run]) -> str:
+MEGABYTES = MIB * 1024 * 1024 / 1e6
+
+
+def middle_rate(runs: list[Run]) -> float:
+    return statistics.median(MEGABYTES / run.seconds for run in runs)
+
+
+def row(name: str, runs: list[Run], floor: float) -> str:
     def middle(value) -> float:
         return statistics.median(value(run) for run in runs)
 
-    megabytes = MIB * 1024 * 1024 / 1e6
-    rate = middle(lambda run: megabytes / run.seconds)
+    megabytes = MEGABYTES
+    rate = middle_rate(runs)
     sender = middle(lambda run: run.sender_cpu / megabytes * 1000)
     receiver = middle(lambda run: run.receiver_cpu / megabytes * 1000)
     peak_out = middle(lambda run: run.sender_peak_kib / 1024)
     peak_in = middle(lambda run: run.receiver_peak_kib / 1024)
     return (
-        f"| {name} | {rate:.0f} | {sender:.1f} | {receiver:.1f} | {peak_out:.0f} | {peak_in:.0f} |"
+        f"| {name} | {rate:.0f} | {sender:.1f} | {receiver:.1f} | {peak_out:.0f} | {peak_in:.0f} "
+        f"| {rate / floor:.1f} |"
     )
 
 
@@ -153,17 +173,41 @@ async def main() -> None:
             for _ in range(MIB):
                 file.write(os.urandom(1024 * 1024))
         sha256 = digest(source)
-        ours, theirs = [], []
+        up, down, theirs, waits = [], [], [], []
         async with worker(files) as (pid, link):
+            there, back = files / source.name, Path(folder) / "back"
+            back.mkdir()
             for number in range(RUNS):
-                ours.append(await rust(pid, link, source, files, sha256))
+                up.append(await rust(pid, ["send", link, str(source)], there, sha256))
+                words = ["get", link, source.name, "--output", f"{back}/"]
+                down.append(await rust(pid, words, back / source.name, sha256))
+                there.unlink()
+                (back / source.name).unlink()
                 theirs.append(await aiortc(source, files, sha256))
-                print(f"run {number + 1}: {ours[-1]} {theirs[-1]}", file=sys.stderr)
+                waits.append(await busy(link, source))
+                (files / "busy.bin").unlink()
+                print(
+                    f"run {number + 1}: {up[-1]} {down[-1]} {theirs[-1]} {waits[-1]}",
+                    file=sys.stderr,
+                )
     print(f"### One file of {MIB} MiB over loopback, medians of {RUNS} runs in turns\n")
-    print("| ends | MB/s | CPU s/GB out | CPU s/GB in | peak MiB out | peak MiB in |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    print(row("halyard -> halyard-worker", ours))
-    print(row("aiortc -> aiortc", theirs))
+    print(
+        "| ends | MB/s | CPU s/GB out | CPU s/GB in | peak MiB out | peak MiB in | times aiortc |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    floor = middle_rate(theirs)
+    print(row("halyard send -> halyard-worker", up, floor))
+    print(row("halyard-worker -> halyard get", down, floor))
+    print(row("aiortc -> aiortc, the original's chunks", theirs, floor))
+    print("\nThe marks: 250 MB/s, at most 3 CPU s/GB a side, 25 times aiortc.")
+    print(f"\n### Questions answered while {MIB} MiB move on the same connection\n")
+    print("| questions | p50 ms | p99 ms | worst ms | MB/s of the file | mark |")
+    print("| ---: | ---: | ---: | ---: | ---: | --- |")
+    middle = {key: statistics.median(wait[key] for wait in waits) for key in waits[0]}
+    print(
+        f"| {middle['questions']:.0f} | {middle['p50_ms']:.1f} | {middle['p99_ms']:.1f} "
+        f"| {middle['max_ms']:.1f} | {middle['megabytes_per_second']:.0f} | p99 below 50 ms |"
+    )
 
 
 if __name__ == "__main__":
