@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use halyard_protocol::channel::{JobStep, JobTemplateInfo};
+use halyard_protocol::{
+    channel::{JobStep, JobTemplateInfo},
+    transfer::RelativeName,
+};
 use serde_json::json;
 
 use super::{
@@ -50,7 +53,7 @@ pub(super) async fn run(context: &Context<'_>, mut args: Train) -> Result<(), Cl
         .in_session(link, options, async |session| {
             // Before anything is sent, for the same reason.
             let offered = session.list_jobs().await?.templates;
-            let name = name.as_ref().map(|name| name.as_str());
+            let name = name.as_ref().map(RelativeName::as_str);
             let steps = steps(&args.template, &args.set, name, &offered)?;
             if let Some(package) = &package {
                 // Trained with once more, a data set is the one that is sent now.
