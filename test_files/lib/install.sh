@@ -65,7 +65,8 @@ install_debian_packages() { # STAGE…
         has_rtsp_server || packages+=(gir1.2-gst-rtsp-server-1.0 python3-gi)
     fi
     if needs webrtcbin "$@"; then
-        has_gst_element nicesink || packages+=(gstreamer1.0-nice)
+        # Its version is 0.1, which --exists takes for too old.
+        gst-inspect-1.0 nicesink >/dev/null 2>&1 || packages+=(gstreamer1.0-nice)
         has_webrtcbin || packages+=(gir1.2-gst-plugins-bad-1.0 python3-gi)
     fi
     if needs backends "$@"; then
