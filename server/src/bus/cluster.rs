@@ -310,6 +310,8 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Servers on one bus that carries everything at once, while it is up.
@@ -481,5 +483,65 @@ mod tests {
         world.servers[0].receive(bytes, now);
         world.settle();
         assert_eq!(world.heard(0), [Event::Down(node(2))]);
+    }
+
+    /// What anybody on the bus may publish, of itself or in another's name.
+    fn packets() -> impl Strategy<Value = (u64, Packet)> {
+        let small = 0_u64..6;
+        let words = (any::<bool>(), any::<bool>(), any::<Option<String>>());
+        let packet = prop_oneof![
+            words.prop_map(|(draining, leaving, url)| {
+                Packet::Beat(About { url, draining, leaving })
+            }),
+            (
+                small.clone(),
+                small.clone(),
+                any::<bool>(),
+                prop::collection::vec(any::<u8>(), 0..40)
+            )
+                .prop_map(|(epoch, number, last, piece)| {
+                    Packet::Data { epoch, number, last, piece: piece.into() }
+                }),
+            (prop_oneof![small.clone(), any::<u64>()], prop_oneof![small.clone(), any::<u64>()])
+                .prop_map(|(epoch, next)| Packet::Ack { epoch, next }),
+            small.clone().prop_map(|epoch| Packet::Unknown { epoch }),
+        ];
+        (1_u64..5, packet)
+    }
+
+    proptest! {
+        /// Nobody is told of who did not come, nothing is heard of who is not here, and what was
+        /// taken is delivered, given back or still waiting, whatever is published.
+        #[test]
+        fn no_packet_is_a_panic_and_events_stay_in_order(
+            heard in prop::collection::vec((packets(), 0_u64..3_000, any::<bool>()), 0..60),
+        ) {
+            let mut now = Instant::now();
+            let mut server = Cluster::new(node(1), None, now);
+            let (mut here, mut taken, mut back) = (BTreeSet::new(), 0_usize, 0_usize);
+            for ((from, packet), wait, say) in heard {
+                now += Duration::from_millis(wait);
+                server.receive(packet.to_bytes(node(from)), now);
+                server.due(now);
+                while let Some(event) = server.next_event() {
+                    match event {
+                        Event::Up(id) => {
+                            here.insert(id);
+                        }
+                        Event::Down(id) => prop_assert!(here.remove(&id), "{} was not here", id),
+                        Event::Heard(id, _) => prop_assert!(here.contains(&id), "{} is not here", id),
+                        Event::Undelivered(..) => back += 1,
+                        Event::Back => {}
+                    }
+                    prop_assert!(!here.contains(&server.me()));
+                }
+                prop_assert_eq!(here.iter().copied().collect::<Vec<_>>(), server.nodes());
+                if say && let Some(to) = here.first() {
+                    let message = Bytes::from_static(b"hello");
+                    taken += usize::from(server.send(*to, &message, Worth::Peer).is_ok());
+                }
+            }
+            prop_assert!(back <= taken, "{} of {} came back", back, taken);
+        }
     }
 }
