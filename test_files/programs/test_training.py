@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import importlib.util
 import json
 import os
 import signal
@@ -298,7 +299,10 @@ async def test_a_trainer_in_trouble_is_noticed(node: Node, trouble: str):
         assert end["state"] == ("failed" if reason else "succeeded"), end
         assert reason in end.get("reason", ""), end
         curve = sum(is_epoch_end(event) for event in events)
-        assert curve == {"die": 2, "late": 4, "again": 12}.get(trouble, curve)
+        if trouble == "die":
+            assert curve <= 2, "what it said last may have died with it"
+        else:
+            assert curve == {"late": 4, "again": 12}.get(trouble, curve)
         if trouble == "heartbeat":
             words = next(e["message"] for e in events if e.get("code") == "not_understood")
             assert "HEARTBEAT_IVL" in words, words
@@ -382,9 +386,6 @@ async def terminal(*arguments: str):
 TAKEN, GIVEN_BACK = "\x1b[?1049h", "\x1b[?1049l"
 
 
-@pytest.mark.skipif(
-    not os.environ.get("TESTS_SCREEN"), reason="set it where halyard has the feature screen"
-)
 async def test_at_a_terminal_a_training_is_a_screen_that_is_given_back(node: Node):
     async with node.worker() as (_, room):
         job = await submit(room, epochs=10000, pause=0.02)
@@ -429,8 +430,7 @@ async def test_at_a_terminal_a_training_is_a_screen_that_is_given_back(node: Nod
         assert process.returncode == DONE
 
 
-async def test_a_network_is_trained_with_pytorch_where_there_is_one(node: Node, tmp_path: Path):
-    pytest.importorskip("torch")
+async def a_network_is_trained_with_pytorch(node: Node, tmp_path: Path):
     async with node.worker() as (_, room):
         ended = await room.halyard(
             *("train", room.operator, str(DATA), "--template", "train-torch"),
@@ -440,6 +440,11 @@ async def test_a_network_is_trained_with_pytorch_where_there_is_one(node: Node, 
         (summary,) = (line for line in ended.objects if line["event"] == "summary")
         assert summary["epochs"] == 3 and summary["val_loss"] < 0.2, summary
         assert (tmp_path / "out" / "model.pt").stat().st_size > 1000
+
+
+# PyTorch is larger than everything else together, so it is tested where it is and not brought.
+if importlib.util.find_spec("torch"):
+    test_a_network_is_trained_with_pytorch = a_network_is_trained_with_pytorch
 
 
 async def test_what_the_worker_does_not_offer_is_refused_with_what_it_does(node: Node):

@@ -104,10 +104,11 @@ async def json_line(process: asyncio.subprocess.Process, event: str) -> dict:
     """The first line on stdout whose `event` is this one."""
 
     async def look() -> dict:
+        message = None
         while line := await process.stdout.readline():
             message = json.loads(line)
             if message.get("event") == event:
                 return message
-        raise ProgramError(f"the program ended before it said {event!r}")
+        raise ProgramError(f"the program ended before it said {event!r}; its last word: {message}")
 
     return await asyncio.wait_for(look(), START_SECONDS)

@@ -1,9 +1,12 @@
 //! `halyard send`: files and folders to the worker.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use halyard_protocol::transfer::RelativeName;
+use halyard_protocol::{channel::FileErrorCode, transfer::RelativeName};
 use serde_json::json;
 
 use super::{
@@ -22,6 +25,13 @@ use crate::{
 /// Files that move at the same time. They share the way in turns, so more would not be faster; fewer
 /// would wait for each other's answers.
 pub(super) const AT_ONCE: usize = 4;
+
+/// A sender that was killed keeps its file at the worker until it was silent for ten seconds; whoever
+/// starts it again should not have to know.
+const MAKES_WAY: Duration = Duration::from_secs(15);
+
+/// Between two tries meanwhile.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Names that are shown to people of what is left out.
 const SHOW_SKIPPED: usize = 10;
@@ -174,12 +184,24 @@ impl Outgoing {
         bars: &Bars,
         replace: bool,
     ) -> Result<(), CliError> {
+        let began = Instant::now();
         let mut progress = bars.file(Direction::Outgoing, self.name.file_name());
-        let sent: Result<Finished, FilesError> = if self.folder.is_some() {
-            let step = |report| progress.step(report);
-            session.send_folder(&self.path, &self.name, replace, step).await
-        } else {
-            session.send_file(&self.path, &self.name, |report| progress.step(report)).await
+        let sent = loop {
+            let sent: Result<Finished, FilesError> = if self.folder.is_some() {
+                let step = |report| progress.step(report);
+                session.send_folder(&self.path, &self.name, replace, step).await
+            } else {
+                session.send_file(&self.path, &self.name, |report| progress.step(report)).await
+            };
+            match &sent {
+                Err(FilesError::Refused(failure))
+                    if failure.code == FileErrorCode::Busy && began.elapsed() < MAKES_WAY =>
+                {
+                    tracing::debug!(name = %self.name, "another transfer holds it, trying again");
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+                _ => break sent,
+            }
         };
         progress.done(sent?, self.name.as_str())
     }
