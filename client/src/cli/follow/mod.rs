@@ -1,7 +1,7 @@
 //! Following jobs to their end: on a screen where there is a terminal, in lines where there is none
 //! or lines were asked for, as objects for programs.
 //!
-//! * [`view`] is what is known, [`draw`] is how it looks, [`screen`] is the terminal, [`lines`] are
+//! * [`view`] is what is known, `draw` is how it looks, `screen` is the terminal, [`lines`] are
 //!   the words where there is no screen.
 //! * [`Following`] carries it out. Whatever ends it, the jobs go on; it says how to come back.
 
