@@ -45,7 +45,7 @@ export class Drive {
   #blocked = null;
   /** @type {Lease} */
   #lease = { holder: null, number: 0, you: false };
-  #limits = { linear: 0, angular: 0 };
+  #limits = { forward: 0, back: 0, angular: 0 };
   #seq = 0;
   #stopsOwed = 0;
   #askedAt = -Infinity;
@@ -54,12 +54,16 @@ export class Drive {
   /**
    * Starts over on a new connection.
    *
-   * @param {{max_linear: number, max_angular: number} | undefined} limits
+   * @param {{max_linear: number, max_reverse?: number, max_angular: number} | undefined} limits
    */
   reset(limits) {
     this.releaseAll();
     this.#lease = { holder: null, number: 0, you: false };
-    this.#limits = { linear: finite(limits?.max_linear), angular: finite(limits?.max_angular) };
+    this.#limits = {
+      forward: finite(limits?.max_linear),
+      back: finite(limits?.max_reverse ?? limits?.max_linear),
+      angular: finite(limits?.max_angular),
+    };
     this.#stopsOwed = 0;
     this.#askedAt = -Infinity;
   }
@@ -203,12 +207,13 @@ export class Drive {
       for (const held of this.#sticks.values()) sum += finite(held[stick]);
       return Math.max(-1, Math.min(1, sum));
     };
+    const along = axis('forward', 'back', 'linear');
     this.#seq += 1;
     return {
       kind: 'drive',
       lease: this.#lease.number,
       seq: this.#seq,
-      linear: held ? axis('forward', 'back', 'linear') * share * this.#limits.linear : 0,
+      linear: held ? along * share * (along < 0 ? this.#limits.back : this.#limits.forward) : 0,
       angular: held ? axis('left', 'right', 'angular') * share * this.#limits.angular : 0,
       held,
     };

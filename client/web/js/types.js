@@ -42,6 +42,7 @@
  *
  * @typedef {object} DriveLimits
  * @property {number} max_linear metres a second
+ * @property {number} [max_reverse] metres a second backwards, where that is another
  * @property {number} max_angular radians a second
  * @property {number} watchdog_ms
  * @property {number} [max_picture_age_ms]

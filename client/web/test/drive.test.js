@@ -22,6 +22,14 @@ test('the first key asks for the controls, and driving begins once they are give
   assert.deepEqual(action, { kind: 'drive', lease: 4, seq: 1, linear: 1.5, angular: 0, held: true });
 });
 
+test('backwards no more is asked for than the machine does backwards', () => {
+  drive.reset({ max_linear: 1.5, max_reverse: 0.8, max_angular: 2 });
+  drive.setLease(MINE);
+  drive.press('KeyS', 'back');
+  const [action] = drive.tick(0);
+  assert.deepEqual(action, { kind: 'drive', lease: 4, seq: 1, linear: -0.8, angular: 0, held: true });
+});
+
 test('a request that nobody answers is said again after a second', () => {
   drive.press('KeyW', 'forward');
   drive.tick(0);
