@@ -299,10 +299,7 @@ async def test_a_trainer_in_trouble_is_noticed(node: Node, trouble: str):
         assert end["state"] == ("failed" if reason else "succeeded"), end
         assert reason in end.get("reason", ""), end
         curve = sum(is_epoch_end(event) for event in events)
-        if trouble == "die":
-            assert curve <= 2, "what it said last may have died with it"
-        else:
-            assert curve == {"late": 4, "again": 12}.get(trouble, curve)
+        assert curve == {"die": 2, "late": 4, "again": 12}.get(trouble, curve)
         if trouble == "heartbeat":
             words = next(e["message"] for e in events if e.get("code") == "not_understood")
             assert "HEARTBEAT_IVL" in words, words

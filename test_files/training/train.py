@@ -97,6 +97,9 @@ def train(arguments: argparse.Namespace, connect) -> None:
             elif trouble == "silent":
                 time.sleep(SILENT_SECONDS)
             elif trouble == "die":
+                # What it said before is on its way; only its end is without a word.
+                controller.close()
+                zmq.Context.instance().term()
                 os.kill(os.getpid(), signal.SIGKILL)
         controller.tell("epoch_begin", epoch=epoch)
         for batch in range(0, len(training), size):
