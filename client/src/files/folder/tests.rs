@@ -162,6 +162,20 @@ proptest! {
 }
 
 #[test]
+fn a_cut_at_every_block_loses_no_more_than_the_headers_at_hand() {
+    let home = example();
+    let bytes = stream(&mut FolderSource::open(home.path()).expect("opened"), 1 << 20);
+    for cut in (512..bytes.len()).step_by(512) {
+        let (_there, root) = receiver();
+        let part = unfinished(&root, bytes.len());
+        part.write_at(0, &bytes[..cut]).expect("written");
+        drop(part);
+        let held = unfinished(&root, bytes.len()).held() as usize;
+        assert!(held <= cut && held + 3 * 512 > cut, "{held} of {cut}");
+    }
+}
+
+#[test]
 fn what_was_changed_meanwhile_is_not_taken_for_a_beginning() {
     let home = example();
     let bytes = stream(&mut FolderSource::open(home.path()).expect("opened"), 1 << 20);

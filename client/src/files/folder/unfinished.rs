@@ -221,7 +221,6 @@ impl Inner {
         let mut from = io::BufReader::new(notes);
         from.seek(SeekFrom::Start(0)).map_err(unreadable)?;
         let mut at = 0;
-        let mut safe = 0;
         let mut loading = Loading { tree: &mut self.filling.tree, dir, last: None };
         let mut block = [0; BLOCK];
         while at + BLOCK as u64 <= size {
@@ -230,9 +229,6 @@ impl Inner {
             self.reader.push(&block, &mut loading)?;
             self.pieces.push(Piece { start, len: BLOCK as u64, what: What::Notes(at) });
             at += BLOCK as u64;
-            if self.reader.between_blocks() {
-                safe = at;
-            }
             let Some(file) = loading.last.take() else { continue };
             loading.tree.grow(file.held)?;
             if file.held > 0 {
@@ -263,9 +259,10 @@ impl Inner {
             }
             break;
         }
-        if !self.reader.between_blocks() {
-            return Err(Failure::new(FileErrorCode::Io, "it was killed between two blocks"));
-        }
+        // Of a name that stands before its entry, only the beginning may have come.
+        let safe = at - self.reader.take_back_extension();
+        let held = self.reader.position();
+        self.pieces.truncate(self.pieces.partition_point(|piece| piece.start < held));
         notes.set_len(safe).map_err(unreadable)?;
         self.filling.notes.seek(SeekFrom::End(0)).map_err(unreadable)?;
         Ok(())

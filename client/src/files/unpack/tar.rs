@@ -243,9 +243,13 @@ impl TarReader {
         }
     }
 
-    /// Whether an entry is neither begun nor half read.
-    pub(crate) fn between_blocks(&self) -> bool {
-        !matches!(self.state, State::Extension { .. }) && self.filled == 0
+    /// Forgets the beginning of an extension that is not whole, and says how many bytes that were.
+    pub(crate) fn take_back_extension(&mut self) -> u64 {
+        let State::Extension { data, .. } = &self.state else { return 0 };
+        let bytes = (BLOCK + data.len()) as u64;
+        self.position -= bytes;
+        self.state = State::Header;
+        bytes
     }
 }
 
