@@ -383,7 +383,7 @@ async def terminal(*arguments: str):
 TAKEN, GIVEN_BACK = "\x1b[?1049h", "\x1b[?1049l"
 
 
-async def a_training_at_a_terminal_is_a_screen_that_is_given_back(node: Node):
+async def test_a_training_at_a_terminal_is_a_screen_that_is_given_back(node: Node):
     async with node.worker() as (_, room):
         job = await submit(room, epochs=10000, pause=0.02)
         attach = ("attach", room.operator, job)
@@ -442,13 +442,6 @@ async def a_network_is_trained_with_pytorch(node: Node, tmp_path: Path):
 # PyTorch is larger than everything else together, so it is tested where it is and not brought.
 if importlib.util.find_spec("torch"):
     test_a_network_is_trained_with_pytorch = a_network_is_trained_with_pytorch
-
-# `halyard` has its screen where it was built with that feature.
-if os.environ.get("TESTS_SCREEN"):
-    test_a_training_at_a_terminal_is_a_screen = (
-        a_training_at_a_terminal_is_a_screen_that_is_given_back
-    )
-
 
 async def test_what_the_worker_does_not_offer_is_refused_with_what_it_does(node: Node):
     async with node.worker() as (_, room):

@@ -21,7 +21,6 @@ pub(super) const FAINT: Style = Style::new().dimmed();
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     json: bool,
-    #[cfg_attr(not(feature = "screen"), allow(dead_code, reason = "only a screen asks"))]
     logs: bool,
 }
 
@@ -42,7 +41,6 @@ impl Output {
     }
 
     /// Whether the terminal may become a screen: people sit at it, and no log is to be seen on it.
-    #[cfg(feature = "screen")]
     pub(super) fn may_take_the_screen(self) -> bool {
         let at_a_terminal = || {
             io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal()

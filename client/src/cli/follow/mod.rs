@@ -1,30 +1,16 @@
 //! Following jobs to their end: on a screen where there is a terminal, in lines where there is none
 //! or lines were asked for, as objects for programs.
 //!
-//! * [`view`] is what is known, `draw` is how it looks, `screen` is the terminal, [`lines`] are
+//! * [`view`] is what is known, [`draw`] is how it looks, [`screen`] is the terminal, [`lines`] are
 //!   the words where there is no screen.
 //! * [`Following`] carries it out. Whatever ends it, the jobs go on; it says how to come back.
 
-#![cfg_attr(
-    not(feature = "screen"),
-    allow(
-        dead_code,
-        unused_variables,
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "only a screen needs it"
-    )
-)]
-
 mod curve;
-#[cfg(feature = "screen")]
 mod draw;
 mod lines;
-#[cfg(feature = "screen")]
 mod screen;
 mod view;
 
-#[cfg(feature = "screen")]
 use std::io;
 use std::{
     fmt::Write as _,
@@ -39,7 +25,6 @@ use halyard_protocol::{
 };
 use serde_json::{Value, json};
 
-#[cfg(feature = "screen")]
 use self::screen::Screen;
 use self::{
     curve::figure,
@@ -70,7 +55,6 @@ pub(super) struct Following {
 /// Where what happens is told.
 enum Face {
     Lines(Output),
-    #[cfg(feature = "screen")]
     Screen(Box<Screen>),
 }
 
@@ -296,7 +280,6 @@ impl Following {
 
 impl Face {
     fn open(output: Output, plain: bool) -> Result<Self, CliError> {
-        #[cfg(feature = "screen")]
         if !plain && output.may_take_the_screen() {
             return Ok(Self::Screen(Box::new(Screen::take().map_err(broken)?)));
         }
@@ -305,18 +288,13 @@ impl Face {
 
     /// Whether it shows what happens beside the jobs, too.
     fn is_screen(&self) -> bool {
-        #[cfg(feature = "screen")]
-        if let Self::Screen(_) = self {
-            return true;
-        }
-        false
+        matches!(self, Self::Screen(_))
     }
 
     /// Shows how it stands, and says when to do so again at the latest.
     fn show(&mut self, view: &View) -> Result<Duration, CliError> {
         match self {
             Self::Lines(_) => Ok(Duration::MAX),
-            #[cfg(feature = "screen")]
             Self::Screen(screen) => {
                 let wait = screen.draw(view, now_ms()).map_err(broken)?;
                 Ok(wait.unwrap_or(SECOND))
@@ -329,7 +307,6 @@ impl Face {
         match self {
             Self::Lines(output) => lines::tell(*output, job, event),
             // It shows with everything else.
-            #[cfg(feature = "screen")]
             Self::Screen(_) => Ok(()),
         }
     }
@@ -337,7 +314,6 @@ impl Face {
     async fn key(&mut self) -> Result<Key, CliError> {
         match self {
             Self::Lines(_) => std::future::pending().await,
-            #[cfg(feature = "screen")]
             Self::Screen(screen) => screen.key().await.map_err(broken),
         }
     }
@@ -352,11 +328,9 @@ pub(super) fn nameless(job: &str) -> Followed {
 
 /// Gives the terminal back if it was taken, for a program that ends at once.
 pub(super) fn give_back() {
-    #[cfg(feature = "screen")]
     screen::give_back();
 }
 
-#[cfg(feature = "screen")]
 fn broken(error: io::Error) -> CliError {
     let words = format!("the terminal cannot be used ({error}); --plain needs none");
     CliError::new(Exit::Failed, "TERMINAL", words)
