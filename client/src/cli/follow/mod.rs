@@ -281,7 +281,7 @@ impl Following {
 impl Face {
     fn open(output: Output, plain: bool) -> Result<Self, CliError> {
         if !plain && output.may_take_the_screen() {
-            return Ok(Self::Screen(Box::new(Screen::take().map_err(broken)?)));
+            return Ok(Self::Screen(Box::new(Screen::take().map_err(|error| broken(&error))?)));
         }
         Ok(Self::Lines(output))
     }
@@ -296,7 +296,7 @@ impl Face {
         match self {
             Self::Lines(_) => Ok(Duration::MAX),
             Self::Screen(screen) => {
-                let wait = screen.draw(view, now_ms()).map_err(broken)?;
+                let wait = screen.draw(view, now_ms()).map_err(|error| broken(&error))?;
                 Ok(wait.unwrap_or(SECOND))
             }
         }
@@ -314,7 +314,7 @@ impl Face {
     async fn key(&mut self) -> Result<Key, CliError> {
         match self {
             Self::Lines(_) => std::future::pending().await,
-            Self::Screen(screen) => screen.key().await.map_err(broken),
+            Self::Screen(screen) => screen.key().await.map_err(|error| broken(&error)),
         }
     }
 }
@@ -331,7 +331,7 @@ pub(super) fn give_back() {
     screen::give_back();
 }
 
-fn broken(error: io::Error) -> CliError {
+fn broken(error: &io::Error) -> CliError {
     let words = format!("the terminal cannot be used ({error}); --plain needs none");
     CliError::new(Exit::Failed, "TERMINAL", words)
 }
