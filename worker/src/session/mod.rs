@@ -4,13 +4,25 @@
 //! broker relays, and waits for it to end. What the peer may do was decided by the broker and is
 //! told to the session; nothing the peer says changes it.
 //!
+//! The [`task`] has an arm for each of these parts, and each of them its own surface:
+//!
 //! * [`hello`] is what a peer is told first.
-//! * [`video`] sends the pictures, [`viewer`] tells them how their viewer is; `sound` sends the sound, and
-//!   takes the peer's voice. With existing clients
-//!   [`existing`](crate::existing) speaks.
-//! * [`speaker`] keeps the words for the peer in order and never lets it hold up its session.
+//! * [`helm`]: the peer drives the machine, and hears how it is; [`gauges`] are what is measured.
+//! * [`pictures`]: what it is shown and chooses; [`video`] sends them, [`viewer`] tells them how their
+//!   viewer is.
+//! * [`sound`] goes in both directions, [`files`] too.
+//! * [`questions`] are answered later: commands, and what is asked about jobs.
+//! * With existing clients [`existing`](crate::existing) speaks.
+//! * [`speaker`] keeps the words for the peer in order and never lets it hold up its session;
+//!   [`complaints`] keeps them few.
 
+mod complaints;
+mod files;
+mod gauges;
 pub mod hello;
+mod helm;
+mod pictures;
+mod questions;
 mod sound;
 pub mod speaker;
 mod task;
@@ -260,5 +272,13 @@ fn peer_config(start: &Start) -> PeerConfig {
         gather_wait: start.gather_wait.unwrap_or(PeerConfig::default().gather_wait),
         relay_only: start.relay_only,
         threads: Some(start.shared.threads.clone()),
+    }
+}
+
+/// Waits until then; for ever where there is no such time.
+async fn sleep_until(when: Option<tokio::time::Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }

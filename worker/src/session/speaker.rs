@@ -4,9 +4,13 @@
 //! it says goes into a bounded queue; a task of the session's passes it on. A peer that leaves the
 //! queue full is not reading, and is let go.
 
+use std::time::{Duration, Instant};
+
 use halyard_client::peer::Peer;
-use halyard_protocol::channel::{Lane, Message};
+use halyard_protocol::channel::{Hello, Lane, Message, Notice, Severity};
 use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::complaints::{Complaints, OFTEN, RARELY};
 
 /// Words that may wait, beside those in the lane's own queue.
 const QUEUE: usize = 256;
@@ -15,6 +19,8 @@ const QUEUE: usize = 256;
 pub(super) struct Speaker {
     queue: mpsc::Sender<Said>,
     task: JoinHandle<()>,
+    has_greeted: bool,
+    complaints: Complaints,
 }
 
 enum Said {
@@ -41,12 +47,59 @@ impl Speaker {
                 }
             }
         });
-        Self { queue, task }
+        Self { queue, task, has_greeted: false, complaints: Complaints::default() }
     }
 
     /// Says it on `control`.
     pub(super) fn say(&self, message: Message) -> Result<(), NotReading> {
         self.queue.try_send(Said::Control(Box::new(message))).map_err(|_| NotReading)
+    }
+
+    /// Greets. What is [told](Self::tell) reaches the peer from now on.
+    pub(super) fn greet(&mut self, hello: Hello) -> Result<(), NotReading> {
+        self.say(Message::Hello(Box::new(hello)))?;
+        self.has_greeted = true;
+        Ok(())
+    }
+
+    /// Whether the peer was greeted.
+    pub(super) fn has_greeted(&self) -> bool {
+        self.has_greeted
+    }
+
+    /// Says it on `control` to who was greeted. Others hear how things stand when they are.
+    pub(super) fn tell(&self, message: Message) -> Result<(), NotReading> {
+        if self.has_greeted { self.say(message) } else { Ok(()) }
+    }
+
+    /// Says that something cannot be done, with what to do. The same code at most once a second.
+    pub(super) fn complain(
+        &mut self,
+        code: &'static str,
+        message: String,
+    ) -> Result<(), NotReading> {
+        self.complain_at_most(OFTEN, code, message)
+    }
+
+    /// What does not change by itself is said rarely.
+    pub(super) fn complain_rarely(
+        &mut self,
+        code: &'static str,
+        message: String,
+    ) -> Result<(), NotReading> {
+        self.complain_at_most(RARELY, code, message)
+    }
+
+    fn complain_at_most(
+        &mut self,
+        spacing: Duration,
+        code: &'static str,
+        message: String,
+    ) -> Result<(), NotReading> {
+        if !self.complaints.is_due(code, spacing, Instant::now()) {
+            return Ok(());
+        }
+        self.say(Message::Notice(Notice::new(Severity::Warning, code, message)))
     }
 
     /// Says it on an existing client's channel.
@@ -56,7 +109,7 @@ impl Speaker {
 
     /// Waits until everything was handed to the lane, for at most this long.
     /// Nothing can be said afterwards.
-    pub(super) async fn finish(&mut self, within: std::time::Duration) {
+    pub(super) async fn finish(&mut self, within: Duration) {
         let (unused, _) = mpsc::channel(1);
         self.queue = unused;
         let _ = tokio::time::timeout(within, &mut self.task).await;
