@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, process::ExitC
 use halyard_server::{
     Settings,
     check::{self, Outcome, Tried},
-    settings::{Place, SettingError},
 };
+use halyard_settings::{Place, SettingError};
 use serde_json::{Value, json};
 
 use crate::{DEFAULT_ADMIN, EXIT_CONFIGURATION};

@@ -5,7 +5,6 @@ mod logging;
 mod signals;
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     process::ExitCode,
     sync::Arc,
@@ -15,8 +14,9 @@ use std::{
 use clap::{Command, builder::PossibleValuesParser};
 use halyard_server::{
     BindError, Server, Settings,
-    settings::{Typed, args, config_arg, read_with_places},
+    settings::{FLAGS, KEYS, read_with_places},
 };
+use halyard_settings::{Typed, args, config_arg};
 use tokio_util::sync::CancellationToken;
 
 use self::{logging::Spans, signals::Signals};
@@ -40,10 +40,7 @@ fn main() -> ExitCode {
         println!("halyard-server {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
     }
-    let variables: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    let read = read_with_places(&Typed::new(matches, variables));
+    let read = read_with_places(&Typed::new(KEYS, matches));
     if name == "check-config" {
         return check_config::run(read, matches.get_flag("connect"), matches.get_flag("json"));
     }
@@ -228,7 +225,7 @@ fn command() -> Command {
     };
     let flag =
         |name, help| clap::Arg::new(name).long(name).action(clap::ArgAction::SetTrue).help(help);
-    let configured = |command: Command| command.arg(config_arg()).args(args());
+    let configured = |command: Command| command.arg(config_arg()).args(args(FLAGS));
     let serve = configured(Command::new("serve").about("Serve (the default)")).arg(log_format());
     let check = configured(
         Command::new("check-config").about("Say what the configuration means, or what is wrong"),

@@ -8,9 +8,10 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use halyard_client::tls;
+use halyard_settings::{Typed, args, config_arg};
 use halyard_worker::{
     agent::{AgentError, RoomError},
-    config::{For, Settings, Typed, args},
+    config::{KEYS, RUN, SHARED, STANDALONE, Settings},
     devices, exit,
     jobs::keeper,
     logging,
@@ -44,13 +45,6 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Command {
-    let config = || {
-        Arg::new("config")
-            .long("config")
-            .value_name("FILE")
-            .value_parser(clap::value_parser!(PathBuf))
-            .help("A TOML file with the same keys [env: HALYARD_CONFIG]")
-    };
     let json = || {
         Arg::new("json")
             .long("json")
@@ -69,9 +63,10 @@ fn program() -> Command {
         .subcommand(
             Command::new("run")
                 .about("Open a room at a broker and serve it")
-                .arg(config())
+                .arg(config_arg())
                 .arg(json())
-                .args(args(For::Run)),
+                .args(args(SHARED))
+                .args(args(RUN)),
         )
         .subcommand(
             Command::new("devices")
@@ -95,9 +90,10 @@ fn program() -> Command {
                      the links then name this computer's address there. Where peers see another \
                      address still (a proxy, a name, HTTPS), say it with --public-url.",
                 )
-                .arg(config())
+                .arg(config_arg())
                 .arg(json())
-                .args(args(For::Standalone)),
+                .args(args(SHARED))
+                .args(args(STANDALONE)),
         );
     }
     program
@@ -129,9 +125,7 @@ fn keep_job(matches: &ArgMatches) -> Result<(), Failure> {
 /// `run` and `standalone`.
 fn work(command: &str, matches: &ArgMatches) -> Result<(), Failure> {
     logging::start().map_err(|e| Failure::usage(&e))?;
-    let variables = std::env::vars().collect();
-    let settings =
-        Settings::read(&Typed::new(matches, variables)).map_err(|e| Failure::usage(&e))?;
+    let settings = Settings::read(&Typed::new(KEYS, matches)).map_err(|e| Failure::usage(&e))?;
     tls::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -48,7 +48,7 @@ pub(super) struct Global {
     /// Authorities (PEM) whose certificates are believed of the server, beside the system's
     /// [env: HALYARD_CA_FILE]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Where")]
-    pub(super) ca_file: Option<PathBuf>,
+    pub(super) ca_file: Option<String>,
     /// Settings in TOML: server, room, token, token_file, ca_file [env: HALYARD_CONFIG]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Where")]
     pub(super) config: Option<PathBuf>,

@@ -1,13 +1,13 @@
 //! What was typed becomes what it means: flags win over variables, variables over the file.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use halyard_protocol::{ids::RoomId, link::JoinLink, token::Token};
-use serde::Deserialize;
+use halyard_settings::{Key, Keys, SettingError, Shape, Typed, Values, parse::not_empty};
 use url::Url;
 
 use super::{
@@ -16,8 +16,13 @@ use super::{
 };
 use crate::{session::Choice, tls::Trust};
 
-/// A file with settings or a secret is a few lines; more is some other file.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// What may be typed in all three places. The flags themselves are in [`Global`].
+const KEYS: Keys = Keys(&[&[
+    Key::one("server", "The server's address", "an address like http://127.0.0.1:8080"),
+    Key::one("room", "The room's id", "a room id: A-Z, a-z, 0-9, - and _"),
+    Key::new(Shape::Secret, "token", "The room's token", "a text that is not empty"),
+    Key::one("ca_file", "Authorities beside the system's", "a file in PEM"),
+]]);
 
 /// Where to go and how patiently.
 #[derive(Debug, Clone, Default)]
@@ -38,18 +43,15 @@ pub(super) struct Settings {
     pub(super) state_dir: Option<PathBuf>,
 }
 
-/// The process's variables, as a value, so that tests need no process.
+/// The process's variables, as a value, so that tests need no process. An empty one is none.
 #[derive(Default)]
-pub(super) struct Environment(HashMap<String, String>);
+pub(super) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
     pub(super) fn of_this_process() -> Self {
-        let known =
-            |name: &str| name.starts_with("HALYARD_") || matches!(name, "XDG_STATE_HOME" | "HOME");
-        let text = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self(text.filter(|(name, _)| known(name)).collect())
+        let mut variables = Typed::environment();
+        variables.retain(|_, value| !value.is_empty());
+        Self(variables)
     }
 
     #[cfg(test)]
@@ -57,66 +59,36 @@ impl Environment {
         Self(variables.map(|(name, value)| (name.into(), value.into())).into())
     }
 
-    /// A variable; an empty one is none.
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    /// Where programs keep what they remember, as the desktop says.
+    fn state_home(&self) -> Option<PathBuf> {
+        let set = self.0.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        set.or_else(|| Some(Path::new(self.0.get("HOME")?).join(".local/state")))
     }
 }
 
-/// The file's keys. Another key stops the start.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "these are the keys that users type")]
-struct File {
-    server: Option<String>,
-    room: Option<String>,
-    token: Option<Token>,
-    token_file: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
+impl From<SettingError> for CliError {
+    fn from(error: SettingError) -> Self {
+        Self::usage(error.to_string())
+    }
 }
 
 impl Settings {
     pub(super) fn resolve(flags: &Global, environment: &Environment) -> Result<Self, CliError> {
-        let path =
-            flags.config.clone().or_else(|| environment.get("HALYARD_CONFIG").map(Into::into));
-        let file = path.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        let server = pick([
-            ("--server", flags.server.as_deref()),
-            ("HALYARD_SERVER", environment.get("HALYARD_SERVER")),
-            ("server in the file", file.server.as_deref()),
-        ])
-        .map(|(from, text)| {
-            server_address(text).map_err(|error| CliError::usage(format!("{from}: {error}")))
-        })
-        .transpose()?;
-        let room = pick([
-            ("--room", flags.room.as_deref()),
-            ("HALYARD_ROOM", environment.get("HALYARD_ROOM")),
-            ("room in the file", file.room.as_deref()),
-        ])
-        .map(|(from, text)| {
-            RoomId::new(text).map_err(|error| CliError::usage(format!("{from}: {error}")))
-        })
-        .transpose()?;
-        let trust = pick([
-            ("--ca-file", flags.ca_file.as_deref()),
-            ("HALYARD_CA_FILE", environment.get("HALYARD_CA_FILE").map(Path::new)),
-            ("ca_file in the file", file.ca_file.as_deref()),
-        ])
-        .map(|(from, path)| {
-            Trust::and_file(path).map_err(|error| CliError::usage(format!("{from}: {error}")))
-        })
-        .transpose()?;
-        let state_home = environment
-            .get("XDG_STATE_HOME")
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-            .or_else(|| Some(Path::new(environment.get("HOME")?).join(".local/state")));
+        let typed = [("server", &flags.server), ("room", &flags.room), ("ca_file", &flags.ca_file)];
+        let typed = typed.into_iter().filter_map(|(key, text)| Some((key, text.clone()?)));
+        let values = Values::read(
+            KEYS,
+            &Typed {
+                flags: typed.collect(),
+                variables: environment.0.clone(),
+                file: flags.config.clone(),
+            },
+        )?;
         Ok(Self {
-            server,
-            room,
+            server: values.checked("server", server_address)?,
+            room: values.checked("room", str::parse)?,
             typed_token: flags.token.as_deref().map(Token::new),
-            token: token(environment, file)?,
+            token: values.one("token", not_empty)?.map(|token| Token::new(token.trim())),
             wait: flags.wait,
             choice: Choice {
                 worker: flags.worker.clone(),
@@ -124,8 +96,10 @@ impl Settings {
                 least_busy: false,
             },
             relay_only: flags.relay_only,
-            trust: trust.unwrap_or_default(),
-            state_dir: state_home.map(|home| home.join("halyard")),
+            trust: values
+                .checked("ca_file", |path| Trust::and_file(Path::new(path)))?
+                .unwrap_or_default(),
+            state_dir: environment.state_home().map(|home| home.join("halyard")),
         })
     }
 
@@ -160,67 +134,6 @@ impl Settings {
             None => link,
         })
     }
-}
-
-fn pick<T, const N: usize>(sources: [(&'static str, Option<T>); N]) -> Option<(&'static str, T)> {
-    sources.into_iter().find_map(|(from, value)| Some((from, value?)))
-}
-
-fn token(environment: &Environment, file: File) -> Result<Option<Token>, CliError> {
-    match (environment.get("HALYARD_TOKEN"), environment.get("HALYARD_TOKEN_FILE")) {
-        (Some(_), Some(_)) => {
-            return Err(CliError::usage(
-                "HALYARD_TOKEN and HALYARD_TOKEN_FILE are both set; set one of them",
-            ));
-        }
-        (Some(token), None) => return Ok(Some(Token::new(token))),
-        (None, Some(path)) => return secret(Path::new(path)).map(Some),
-        (None, None) => {}
-    }
-    match (file.token, file.token_file) {
-        (Some(_), Some(_)) => Err(CliError::usage(
-            "token and token_file are both in the settings file; keep one of them",
-        )),
-        (Some(token), None) => Ok(Some(token)),
-        (None, Some(path)) => secret(&path).map(Some),
-        (None, None) => Ok(None),
-    }
-}
-
-fn secret(path: &Path) -> Result<Token, CliError> {
-    let text = read(path, "the token file")?;
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(CliError::usage(format!("the token file {} is empty", path.display())));
-    }
-    Ok(Token::new(text))
-}
-
-fn read_file(path: &Path) -> Result<File, CliError> {
-    let text = read(path, "the settings file")?;
-    toml::from_str(&text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text[..start].matches('\n').count();
-        // A value of the wrong shape is told, unless it may be the secret.
-        let secret =
-            text.lines().nth(line).is_some_and(|line| line.trim_start().starts_with("token"));
-        let why = if secret { "this is no key with a text in quotes" } else { error.message() };
-        CliError::usage(format!("the settings file {} (line {}): {why}", path.display(), line + 1))
-    })
-}
-
-fn read(path: &Path, what: &str) -> Result<String, CliError> {
-    let failed = |error: std::io::Error| {
-        CliError::usage(format!("{what} {} cannot be read: {error}", path.display()))
-    };
-    let mut text = String::new();
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    let read = std::io::Read::take(&mut file, MAX_FILE_BYTES + 1);
-    std::io::Read::read_to_string(&mut { read }, &mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(CliError::usage(format!("{what} {} is larger than 64 KiB", path.display())));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -118,8 +118,10 @@ fn address(url: &Url) -> Option<String> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use halyard_settings::Typed;
+
     use super::*;
-    use crate::settings::{Typed, read};
+    use crate::settings::read;
 
     #[test]
     fn every_key_that_is_typed_is_shown_and_no_secret_is() {

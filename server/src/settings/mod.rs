@@ -2,7 +2,7 @@
 //!
 //! [`Settings`] is what was typed once it *means* something: addresses, durations, paths. It is
 //! plain data that code may build by itself (`Settings { listen: …, ..Settings::default() }`);
-//! [`keys`] lists the words that people type for it and [`read()`] turns flags, variables and a TOML
+//! [`KEYS`] are the words that people type for it and [`read()`] turns flags, variables and a TOML
 //! file into it, refusing what it does not understand.
 
 mod effective;
@@ -24,8 +24,8 @@ use ipnet::IpNet;
 use url::Url;
 
 pub use self::{
-    keys::{KEYS, Key, Shape},
-    read::{Place, SettingError, Typed, args, config_arg, read, read_with_places},
+    keys::{FLAGS, KEYS},
+    read::{read, read_with_places},
 };
 
 /// Everything the broker is told before it starts.

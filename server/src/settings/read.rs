@@ -1,169 +1,27 @@
 //! From what was typed to what it means.
-//!
-//! Flags win over variables, variables over the file. Nothing is guessed: an unknown key and a bad
-//! value stop the start, and the message has the key, the value, where it stood and what is
-//! accepted.
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    ops::RangeInclusive,
     time::Duration,
 };
 
 use halyard_protocol::token::Token;
+use halyard_settings::{
+    Place, SettingError, Typed, Values,
+    parse::{count, duration, ice_url, not_empty, path, web_address, yes},
+};
 use ipnet::IpNet;
 use url::Url;
 
 use super::{
-    AllowedOrigins, BusKind, CognitoSettings, IdentityKind, KEYS, Key, Limits, NatsSettings,
-    Settings, Shape, StoreKind, Timing, TlsSettings, TurnSettings,
-    keys::{VARIABLES_OF_OTHERS, nearest},
+    AllowedOrigins, BusKind, CognitoSettings, IdentityKind, KEYS, Limits, NatsSettings, Settings,
+    StoreKind, Timing, TlsSettings, TurnSettings,
 };
 
-/// Why the broker does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingError {
-    /// A key that does not exist.
-    #[error("{key} in {place} is not a known key{}", meant(.nearest.as_ref()))]
-    UnknownKey {
-        /// What was typed.
-        key: String,
-        /// Where.
-        place: Place,
-        /// What was probably meant.
-        nearest: Option<String>,
-    },
-    /// A value that means nothing.
-    #[error("{key} is {value:?} in {place}; accepted is {accepted}")]
-    BadValue {
-        /// The key.
-        key: &'static str,
-        /// What was typed; a secret is not repeated.
-        value: String,
-        /// Where.
-        place: Place,
-        /// What is accepted.
-        accepted: &'static str,
-    },
-    /// A file that was named cannot be read.
-    #[error("cannot read {path}, named by {place}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Who named it.
-        place: Place,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The configuration file is not TOML.
-    #[error("{path} is not TOML: {message}")]
-    Toml {
-        /// Which.
-        path: PathBuf,
-        /// Where and why.
-        message: String,
-    },
-    /// A key that makes no sense without another.
-    #[error("{key} needs {needs}: {why}")]
-    Needs {
-        /// The key that is there.
-        key: &'static str,
-        /// The key that is missing.
-        needs: &'static str,
-        /// Why.
-        why: &'static str,
-    },
-}
-
-fn meant(nearest: Option<&String>) -> String {
-    if let Some(word) = nearest {
-        return format!("; did you mean {word:?}?");
-    }
-    let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-    format!("; known are {}", names.join(", "))
-}
-
-/// Where a value was typed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// On the command line.
-    Flag(String),
-    /// In the environment.
-    Variable(String),
-    /// In the environment, under no name that is known.
-    Environment,
-    /// In the configuration file.
-    File(PathBuf),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(flag) => write!(f, "the flag --{flag}"),
-            Self::Environment => f.write_str("the environment"),
-            Self::Variable(name) => write!(f, "the variable {name}"),
-            Self::File(path) => write!(f, "the file {}", path.display()),
-        }
-    }
-}
-
-/// What was typed, in every place.
-#[derive(Debug, Default)]
-pub struct Typed {
-    /// Key to value, from the command line.
-    pub flags: BTreeMap<&'static str, String>,
-    /// The whole environment.
-    pub variables: BTreeMap<String, String>,
-    /// The configuration file.
-    pub file: Option<PathBuf>,
-}
-
-impl Typed {
-    /// Takes what `clap` found for [`args`] and the environment given.
-    pub fn new(matches: &clap::ArgMatches, variables: BTreeMap<String, String>) -> Self {
-        let flags = KEYS
-            .iter()
-            .filter_map(|key| Some((key.name, matches.get_one::<String>(key.name)?.clone())))
-            .collect();
-        let file = matches
-            .get_one::<PathBuf>("config")
-            .cloned()
-            .or_else(|| variables.get("HALYARD_CONFIG").map(PathBuf::from));
-        Self { flags, variables, file }
-    }
-}
-
-/// One flag for every key.
-pub fn args() -> impl Iterator<Item = clap::Arg> {
-    KEYS.iter().map(|key| {
-        clap::Arg::new(key.name)
-            .long(key.flag())
-            .value_name(match key.shape {
-                Shape::One => "VALUE",
-                Shape::Many => "VALUE,…",
-                Shape::Secret => "SECRET",
-            })
-            .help(format!("{} [env: {}]", key.help, key.variable()))
-    })
-}
-
-/// The flag that names the configuration file.
-pub fn config_arg() -> clap::Arg {
-    clap::Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(clap::value_parser!(PathBuf))
-        .help("A TOML file with the same keys [env: HALYARD_CONFIG]")
-}
-
-/// One value and where it stood.
-#[derive(Debug, Clone)]
-struct Value {
-    parts: Vec<String>,
-    place: Place,
-}
+/// The longest is longer than anything here runs, and short enough to be added to any clock.
+const SPANS: RangeInclusive<Duration> = Duration::from_nanos(1)..=Duration::from_hours(3650 * 24);
 
 /// Makes settings of what was typed.
 pub fn read(typed: &Typed) -> Result<Settings, SettingError> {
@@ -174,154 +32,8 @@ pub fn read(typed: &Typed) -> Result<Settings, SettingError> {
 pub fn read_with_places(
     typed: &Typed,
 ) -> Result<(Settings, BTreeMap<&'static str, Place>), SettingError> {
-    let mut values = from_file(typed.file.as_ref())?;
-    values.extend(from_variables(&typed.variables)?);
-    for key in KEYS {
-        if let Some(text) = typed.flags.get(key.name) {
-            values.insert(key.name, value(key, text, Place::Flag(key.flag())));
-        }
-    }
-    let places = values.iter().map(|(name, value)| (*name, value.place.clone())).collect();
-    Ok((meaning(&Values(values))?, places))
-}
-
-fn value(key: &Key, text: &str, place: Place) -> Value {
-    let parts = match key.shape {
-        Shape::Many => {
-            text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::to_owned).collect()
-        }
-        Shape::One | Shape::Secret => vec![text.to_owned()],
-    };
-    Value { parts, place }
-}
-
-fn from_file(path: Option<&PathBuf>) -> Result<BTreeMap<&'static str, Value>, SettingError> {
-    let Some(path) = path else { return Ok(BTreeMap::new()) };
-    let place = Place::File(path.clone());
-    let text = fs::read_to_string(path).map_err(|source| SettingError::File {
-        path: path.clone(),
-        place: Place::Flag("config".to_owned()),
-        source,
-    })?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| SettingError::Toml {
-        path: path.clone(),
-        message: toml_message(&text, &error),
-    })?;
-    let mut values = BTreeMap::new();
-    for (name, found) in table {
-        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            let nearest = nearest(&name, KEYS.iter().map(|key| key.name)).map(str::to_owned);
-            return Err(SettingError::UnknownKey { key: name, place, nearest });
-        };
-        let parts = match (&found, key.shape) {
-            (toml::Value::Array(items), Shape::Many) => items.iter().map(scalar).collect(),
-            _ => scalar(&found).map(|text| value(key, &text, place.clone()).parts),
-        };
-        let parts = parts.ok_or_else(|| SettingError::BadValue {
-            key: key.name,
-            value: shown(key, &found.to_string()),
-            place: place.clone(),
-            accepted: key.accepted,
-        })?;
-        values.insert(key.name, Value { parts, place: place.clone() });
-    }
-    Ok(values)
-}
-
-/// Where and why, without the line itself: a secret may stand in it.
-fn toml_message(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    match before {
-        Some(before) => format!("line {}: {}", before.matches('\n').count() + 1, error.message()),
-        None => error.message().to_owned(),
-    }
-}
-
-/// A single value as text: numbers need no quotes.
-fn scalar(value: &toml::Value) -> Option<String> {
-    match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn from_variables(
-    variables: &BTreeMap<String, String>,
-) -> Result<BTreeMap<&'static str, Value>, SettingError> {
-    let mut values = BTreeMap::new();
-    let mut known: Vec<String> = VARIABLES_OF_OTHERS.iter().map(|&name| name.to_owned()).collect();
-    for key in KEYS {
-        let name = key.variable();
-        let file_name = format!("{name}_FILE");
-        if key.shape == Shape::Secret
-            && let Some(path) = variables.get(&file_name)
-        {
-            let place = Place::Variable(file_name.clone());
-            let text = fs::read_to_string(path).map_err(|source| SettingError::File {
-                path: path.into(),
-                place: place.clone(),
-                source,
-            })?;
-            values.insert(key.name, value(key, text.trim_end_matches(['\r', '\n']), place));
-        }
-        if let Some(text) = variables.get(&name) {
-            values.insert(key.name, value(key, text, Place::Variable(name.clone())));
-        }
-        known.extend([name, file_name]);
-    }
-    // Other programs have variables of their own, so only what looks mistyped stops the start.
-    for name in variables.keys().filter(|name| name.starts_with("HALYARD_")) {
-        if !known.contains(name)
-            && let Some(word) = nearest(name, known.iter().map(String::as_str))
-        {
-            return Err(SettingError::UnknownKey {
-                key: name.clone(),
-                place: Place::Environment,
-                nearest: Some(word.to_owned()),
-            });
-        }
-    }
-    Ok(values)
-}
-
-fn shown(key: &Key, text: &str) -> String {
-    match key.shape {
-        Shape::Secret => "(not shown)".to_owned(),
-        Shape::One | Shape::Many => text.to_owned(),
-    }
-}
-
-/// What was found, by key.
-struct Values(BTreeMap<&'static str, Value>);
-
-impl Values {
-    /// Every part of a key's value, parsed; `None` when the key was not typed.
-    fn all<T>(
-        &self,
-        name: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<Vec<T>>, SettingError> {
-        let Some(value) = self.0.get(name) else { return Ok(None) };
-        let key = KEYS.iter().find(|key| key.name == name).expect("every name is in the table");
-        let parsed = value.parts.iter().map(|part| {
-            parse(part).ok_or_else(|| SettingError::BadValue {
-                key: name,
-                value: shown(key, part),
-                place: value.place.clone(),
-                accepted: key.accepted,
-            })
-        });
-        parsed.collect::<Result<_, _>>().map(Some)
-    }
-
-    fn one<T>(
-        &self,
-        name: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, SettingError> {
-        Ok(self.all(name, parse)?.and_then(|mut parts| parts.pop()))
-    }
+    let values = Values::read(KEYS, typed)?;
+    Ok((meaning(&values)?, values.places()))
 }
 
 fn meaning(values: &Values) -> Result<Settings, SettingError> {
@@ -330,7 +42,7 @@ fn meaning(values: &Values) -> Result<Settings, SettingError> {
     let limits = limits(values, standard.limits)?;
     let timing = Timing {
         drain_within: values
-            .one("drain_timeout", duration)?
+            .one("drain_timeout", duration(SPANS))?
             .unwrap_or(standard.timing.drain_within),
         ..standard.timing
     };
@@ -340,18 +52,18 @@ fn meaning(values: &Values) -> Result<Settings, SettingError> {
         admin_listen: values.one("admin_listen", address_or_none)?.and_then(|wanted| wanted.0),
         tls: tls(values)?,
         identity: identity(values)?,
-        identity_ttl: values.one("identity_ttl", duration)?.unwrap_or(standard.identity_ttl),
+        identity_ttl: values.one("identity_ttl", duration(SPANS))?.unwrap_or(standard.identity_ttl),
         identity_key: values.one("identity_key", path)?,
         store: store(values, data_dir.is_some())?,
         data_dir,
         bus: bus(values)?,
         node_url: values.one("node_url", web_address)?,
-        room_ttl: values.one("room_ttl", duration)?.unwrap_or(standard.room_ttl),
+        room_ttl: values.one("room_ttl", duration(SPANS))?.unwrap_or(standard.room_ttl),
         public_url: values.one("public_url", web_address)?,
         allowed_origins: origins(values)?,
         trusted_proxies: values.all("trusted_proxies", network)?.unwrap_or_default(),
         stun_urls: values
-            .all("stun_urls", |t| ice_url(t, &["stun:", "stuns:"]))?
+            .all("stun_urls", ice_url(&["stun:", "stuns:"]))?
             .unwrap_or(standard.stun_urls),
         turn: turn(values)?,
         otlp_endpoint: values.one("otlp_endpoint", web_address)?,
@@ -373,7 +85,7 @@ fn limits(values: &Values, standard: Limits) -> Result<Limits, SettingError> {
         max_rooms: number("max_rooms", standard.max_rooms)?,
         max_rooms_per_identity: number("max_rooms_per_identity", standard.max_rooms_per_identity)?,
         max_peers_per_room: number("max_peers_per_room", standard.max_peers_per_room)?,
-        max_room_ttl: values.one("max_room_ttl", duration)?.unwrap_or(standard.max_room_ttl),
+        max_room_ttl: values.one("max_room_ttl", duration(SPANS))?.unwrap_or(standard.max_room_ttl),
     })
 }
 
@@ -442,21 +154,13 @@ fn store(values: &Values, has_data_dir: bool) -> Result<StoreKind, SettingError>
 fn bus(values: &Values) -> Result<BusKind, SettingError> {
     let servers = values.all("bus", |text| (text == "local").then(String::new).or(nats(text)))?;
     let credentials = values.one("bus_credentials", path)?;
-    let token = values.one("bus_token", |t| (!t.is_empty()).then(|| Token::new(t)))?;
+    let token = values.one("bus_token", not_empty)?.map(Token::new);
     let servers: Vec<String> =
         servers.unwrap_or_default().into_iter().filter(|server| !server.is_empty()).collect();
     if servers.is_empty() {
         return Ok(BusKind::Local);
     }
     Ok(BusKind::Nats(NatsSettings { servers, credentials, token }))
-}
-
-fn path(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
-}
-
-fn not_empty(text: &str) -> Option<String> {
-    (!text.trim().is_empty()).then(|| text.to_owned())
 }
 
 /// As DynamoDB takes them.
@@ -491,34 +195,6 @@ fn address(text: &str) -> Option<SocketAddr> {
     text.parse().ok()
 }
 
-/// Longer than anything here runs, and short enough to be added to any clock.
-const LONGEST: Duration = Duration::from_hours(3650 * 24);
-
-fn duration(text: &str) -> Option<Duration> {
-    let accepted = |duration: &Duration| !duration.is_zero() && *duration <= LONGEST;
-    humantime::parse_duration(text).ok().filter(accepted)
-}
-
-fn count(text: &str) -> Option<usize> {
-    text.parse().ok().filter(|&number| number > 0)
-}
-
-fn web_address(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.host().is_some()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    plain.then_some(url)
-}
-
-fn ice_url(text: &str, schemes: &[&str]) -> Option<String> {
-    let known = schemes.iter().any(|scheme| {
-        text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.contains(' '))
-    });
-    known.then(|| text.to_owned())
-}
-
 fn origins(values: &Values) -> Result<AllowedOrigins, SettingError> {
     let origin = |text: &str| {
         if text == "*" {
@@ -536,10 +212,10 @@ fn origins(values: &Values) -> Result<AllowedOrigins, SettingError> {
 }
 
 fn turn(values: &Values) -> Result<Option<TurnSettings>, SettingError> {
-    let urls = values.all("turn_urls", |t| ice_url(t, &["turn:", "turns:"]))?;
-    let secret = values.one("turn_secret", |t| (!t.is_empty()).then(|| Token::new(t)))?;
-    let ttl = values.one("turn_ttl", duration)?.unwrap_or(Duration::from_hours(12));
-    let mesh = values.one("turn_for_mesh", |t| t.parse().ok())?.unwrap_or_default();
+    let urls = values.all("turn_urls", ice_url(&["turn:", "turns:"]))?;
+    let secret = values.one("turn_secret", not_empty)?.map(Token::new);
+    let ttl = values.one("turn_ttl", duration(SPANS))?.unwrap_or(Duration::from_hours(12));
+    let mesh = values.one("turn_for_mesh", yes)?.unwrap_or_default();
     match (urls.filter(|urls| !urls.is_empty()), secret) {
         (Some(urls), Some(secret)) => Ok(Some(TurnSettings { urls, secret, ttl, mesh })),
         (None, None) => Ok(None),
@@ -558,7 +234,7 @@ fn turn(values: &Values) -> Result<Option<TurnSettings>, SettingError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{io::Write, path::PathBuf};
 
     use super::*;
 

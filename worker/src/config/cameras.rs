@@ -2,10 +2,16 @@
 
 use std::collections::HashSet;
 
+use halyard_settings::{Raw, Values};
+
+use super::ConfigError;
 use crate::media::{
     SourceSpec,
     gst::{Encoder, encoders},
 };
+
+/// Their name, on the command line and in the file.
+const KEY: &str = "camera";
 
 /// Most pictures that one worker has. Each is a camera kept open, and an encoder while watched.
 pub const MAX_CAMERAS: usize = 8;
@@ -39,8 +45,30 @@ pub struct CameraError {
     pub why: String,
 }
 
+/// Further pictures: those typed where it counts most.
+pub(super) fn read(values: &Values) -> Result<Vec<CameraSettings>, ConfigError> {
+    let Some(found) = values.get(KEY) else { return Ok(Vec::new()) };
+    match &found.raw {
+        Raw::Parts(lines) => from_lines(&lines.join("\n")),
+        Raw::Tables(tables) => from_toml(tables),
+    }
+    .map_err(|source| ConfigError::Camera { source, place: found.place.clone() })
+}
+
+/// Whether all of a worker's pictures can be told apart. `first` is what the one of `--video` is
+/// called.
+pub(super) fn check(
+    values: &Values,
+    first: Option<&str>,
+    cameras: &[CameraSettings],
+) -> Result<(), ConfigError> {
+    let Some(found) = values.get(KEY) else { return Ok(()) };
+    check_names(first, cameras)
+        .map_err(|source| ConfigError::Camera { source, place: found.place.clone() })
+}
+
 /// `NAME=SOURCE`, one a line.
-pub(super) fn from_lines(text: &str) -> Result<Vec<CameraSettings>, CameraError> {
+fn from_lines(text: &str) -> Result<Vec<CameraSettings>, CameraError> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
         .map(|line| {
@@ -62,7 +90,7 @@ pub(super) fn from_lines(text: &str) -> Result<Vec<CameraSettings>, CameraError>
 }
 
 /// `[[camera]]` tables.
-pub(super) fn from_toml(value: &toml::Value) -> Result<Vec<CameraSettings>, CameraError> {
+fn from_toml(value: &toml::Value) -> Result<Vec<CameraSettings>, CameraError> {
     let wrong = |which: String, why: &str| CameraError { which, why: why.to_owned() };
     let tables = value.as_array().ok_or_else(|| {
         wrong("camera".to_owned(), "cameras are tables: [[camera]] with name and source")
@@ -108,7 +136,7 @@ pub(super) fn from_toml(value: &toml::Value) -> Result<Vec<CameraSettings>, Came
 }
 
 /// All of a worker's pictures: no name twice, and not too many. `first` is the name of `--video`.
-pub(super) fn check(first: Option<&str>, cameras: &[CameraSettings]) -> Result<(), CameraError> {
+fn check_names(first: Option<&str>, cameras: &[CameraSettings]) -> Result<(), CameraError> {
     let mut names: HashSet<&str> = first.into_iter().collect();
     for camera in cameras {
         if !names.insert(&camera.name) {
@@ -210,15 +238,15 @@ mod tests {
     #[test]
     fn names_are_unique_and_there_are_not_too_many() {
         let two = from_lines("a=pattern\na=pattern").expect("understood");
-        let error = check(None, &two).expect_err("twice").to_string();
+        let error = check_names(None, &two).expect_err("twice").to_string();
         assert!(error.contains("there are two"), "{error}");
         let one = from_lines("sim=pattern").expect("understood");
-        let error = check(Some("sim"), &one).expect_err("twice").to_string();
+        let error = check_names(Some("sim"), &one).expect_err("twice").to_string();
         assert!(error.contains("--video"), "{error}");
         let line = |n: usize| format!("c{n}=pattern\n");
         let many = from_lines(&(0..MAX_CAMERAS).map(line).collect::<String>()).expect("understood");
-        assert_eq!(check(None, &many), Ok(()));
-        let error = check(Some("sim"), &many).expect_err("too many").to_string();
+        assert_eq!(check_names(None, &many), Ok(()));
+        let error = check_names(Some("sim"), &many).expect_err("too many").to_string();
         assert!(error.contains("at most 8"), "{error}");
     }
 

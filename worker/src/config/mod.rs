@@ -1,16 +1,17 @@
 //! What the worker is told before it starts.
 //!
 //! [`Settings`] is what was typed once it *means* something: addresses, durations, opened folders.
-//! [`keys`] lists the words that people type for it and [`Typed`] holds them; [`Settings::read`]
-//! refuses what it does not understand, with the key, the value, where it stood and what is
-//! accepted. Nothing degrades quietly.
+//! [`KEYS`] are the words that people type for it; [`Settings::read`] refuses what it does not
+//! understand, with the key, the value, where it stood and what is accepted. Nothing degrades
+//! quietly.
 
 pub mod cameras;
+mod error;
 mod keys;
-mod read;
 
 use std::{
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,15 +22,19 @@ use halyard_protocol::{
     limits::{DEFAULT_ROOM_TTL, DRIVE_MAX_AGE, DRIVE_MAX_PICTURE_AGE, RIGHTS_LEASE},
     token::Token,
 };
+use halyard_settings::{
+    SettingError, Typed, Values,
+    parse::{count, duration, ice_url, not_empty, path, web_address, yes},
+};
 use url::Url;
 
 pub use cameras::CameraSettings;
-pub use keys::{For, KEYS, Key, Shape};
-pub use read::{Place, SettingError, Typed, args};
+pub use error::ConfigError;
+pub use keys::{KEYS, RUN, SHARED, STANDALONE};
 
 use crate::{
     existing::Secret,
-    jobs::Template,
+    jobs::{Template, read_templates},
     media::{
         SourceSpec,
         gst::{Encoder, encoders},
@@ -41,6 +46,17 @@ use crate::{
 
 /// Peers served at a time unless said otherwise: at 720p some two cores of this decade.
 const DEFAULT_MAX_SESSIONS: usize = 64;
+
+/// How old what a driver sees or says may be. Shorter is what no link can do, longer is not safe any
+/// more.
+const AGES: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(5);
+
+/// How long rights count unconfirmed. Longer than two rounds of questions to a busy broker; a day is
+/// as good as no lease.
+const LEASES: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(24);
+
+/// A shorter room could end between two extensions.
+const SHORTEST_TTL: Duration = Duration::from_mins(1);
 
 /// Everything the worker is told before it starts.
 #[derive(Debug, Clone)]
@@ -171,15 +187,20 @@ pub enum DriverSpec {
 
 impl Settings {
     /// Makes settings of what was typed.
-    pub fn read(typed: &Typed) -> Result<Self, SettingError> {
-        let values = read::Values::find(typed)?;
+    pub fn read(typed: &Typed) -> Result<Self, ConfigError> {
+        let values = Values::read(KEYS, typed)?;
         let standard = Self::default();
-        let cameras = values.cameras()?;
+        let jobs = match values.tables("job") {
+            Some((tables, place)) => read_templates(tables)
+                .map_err(|source| ConfigError::Job { source, place: place.clone() })?,
+            None => standard.jobs,
+        };
+        let cameras = cameras::read(&values)?;
         let video = values.one("video", |text| text.parse().ok())?;
         // Who names cameras wants those, and the simulated rover only if it is asked for.
         let none = (!cameras.is_empty()).then_some(SourceSpec::None);
         let video = video.or(none).unwrap_or(standard.video);
-        values.check_cameras(video.track_name(), &cameras)?;
+        cameras::check(&values, video.track_name(), &cameras)?;
         let driver = values.one("driver", |text| match text {
             "sim" => Some(DriverSpec::Sim),
             "none" => Some(DriverSpec::None),
@@ -198,36 +219,33 @@ impl Settings {
             path.is_dir().then_some(path)
         })?;
         let jobs_dir = values.one("jobs_dir", path)?;
-        if !values.jobs.is_empty() && files.is_none() {
+        if !jobs.is_empty() && files.is_none() {
             let why = "what a job works on comes from there, and what it makes goes there";
-            return Err(SettingError::Needs { key: "job", needs: "files", why });
+            return Err(SettingError::Needs { key: "job", needs: "files", why }.into());
         }
-        if !values.jobs.is_empty() && jobs_dir.is_none() {
+        if !jobs.is_empty() && jobs_dir.is_none() {
             let why = "jobs are written down there, so that none is forgotten";
-            return Err(SettingError::Needs { key: "job", needs: "jobs_dir", why });
+            return Err(SettingError::Needs { key: "job", needs: "jobs_dir", why }.into());
         }
         let record = values.one("record", path)?;
         let record_max = values.one("record_max", recorded_bytes)?.unwrap_or(record::DEFAULT_MAX);
         let job_gpus = values.all("job_gpus", card)?.unwrap_or_default();
         if let Some(cards) = (!job_gpus.is_empty()).then_some(job_gpus.len())
-            && let Some(job) = values.jobs.iter().find(|job| job.gpus as usize > cards)
+            && let Some(job) = jobs.iter().find(|job| job.gpus as usize > cards)
         {
             let (name, gpus) = (job.name.clone(), job.gpus);
-            return Err(SettingError::TooFewGpus { job: name, gpus, cards });
+            return Err(ConfigError::TooFewGpus { job: name, gpus, cards });
         }
         if let Some(twice) = (1..job_gpus.len()).find(|&n| job_gpus[..n].contains(&job_gpus[n])) {
-            return Err(SettingError::GpuTwice { card: job_gpus[twice].clone() });
+            return Err(ConfigError::GpuTwice { card: job_gpus[twice].clone() });
         }
         let room = values.one("room", |text| RoomId::new(text).ok())?;
-        let token = values.one("token", |text| (!text.is_empty()).then(|| Token::new(text)))?;
+        let token = values.one("token", not_empty)?.map(Token::new);
         let room = match (room, token) {
             (Some(room), Some(token)) => Some((room, token)),
             (Some(_), None) => {
-                return Err(SettingError::Needs {
-                    key: "room",
-                    needs: "token",
-                    why: "a room opens for those who have its operator token",
-                });
+                let why = "a room opens for those who have its operator token";
+                return Err(SettingError::Needs { key: "room", needs: "token", why }.into());
             }
             // A token alone may stand in the environment for the other programs.
             (None, _) => None,
@@ -240,19 +258,19 @@ impl Settings {
             speaker: values.one("speaker", |text| text.parse().ok())?.unwrap_or_default(),
             driver,
             max_command_age: values
-                .one("max_command_age", age)?
+                .one("max_command_age", duration(AGES))?
                 .unwrap_or(standard.max_command_age),
             max_picture_age: values
                 .one("max_picture_age", |text| match text {
                     "off" => Some(None),
-                    text => age(text).map(Some),
+                    text => duration(AGES)(text).map(Some),
                 })?
                 .unwrap_or(standard.max_picture_age),
             record: record.map(|dir| RecordPlan { dir, max: record_max }),
             files,
             quota_per_peer: values.one("quota_per_peer", bytes)?,
             keep_free: values.one("keep_free", bytes)?.unwrap_or(standard.keep_free),
-            jobs: values.jobs.clone(),
+            jobs,
             jobs_dir,
             job_gpus,
             job_keeper: None,
@@ -262,26 +280,25 @@ impl Settings {
                 text.parse().ok().filter(|bps| cameras::BITRATES.contains(bps))
             })?,
             max_sessions: values.one("max_sessions", count)?.unwrap_or(standard.max_sessions),
-            rights_lease: values.one("rights_lease", lease)?.unwrap_or(standard.rights_lease),
-            maintenance: values.one("maintenance", |text| text.parse().ok())?.unwrap_or_default(),
-            relay_only: values.one("relay_only", |text| text.parse().ok())?.unwrap_or_default(),
-            webrtc: values.one("webrtc", |text| text.parse().ok())?.unwrap_or(standard.webrtc),
-            room_ttl: values.one("room_ttl", ttl)?.unwrap_or(standard.room_ttl),
-            server: values.one("server", plain_url)?,
+            rights_lease: values
+                .one("rights_lease", duration(LEASES))?
+                .unwrap_or(standard.rights_lease),
+            maintenance: values.one("maintenance", yes)?.unwrap_or_default(),
+            relay_only: values.one("relay_only", yes)?.unwrap_or_default(),
+            webrtc: values.one("webrtc", yes)?.unwrap_or(standard.webrtc),
+            room_ttl: values
+                .one("room_ttl", duration(SHORTEST_TTL..))?
+                .unwrap_or(standard.room_ttl),
+            server: values.one("server", web_address)?,
             trust: values
-                .one("ca_file", |text| Trust::and_file(Path::new(text)).ok())?
+                .checked("ca_file", |text| Trust::and_file(Path::new(text)))?
                 .unwrap_or_default(),
             room,
             state_file: values.one("state_file", path)?,
             listen: values.one("listen", |text| text.parse().ok())?,
-            public_url: values.one("public_url", plain_url)?,
+            public_url: values.one("public_url", web_address)?,
             data_dir: values.one("data_dir", path)?,
-            stun_urls: values
-                .all("stun_urls", |text| {
-                    let known = text.starts_with("stun:") || text.starts_with("stuns:");
-                    (known && !text.contains(' ')).then(|| text.to_owned())
-                })?
-                .unwrap_or_default(),
+            stun_urls: values.all("stun_urls", ice_url(&["stun:", "stuns:"]))?.unwrap_or_default(),
             stills: stills::Plan {
                 fps: values
                     .one("mjpeg_fps", |text| {
@@ -297,26 +314,14 @@ impl Settings {
                     .one("mjpeg_viewers", |text| text.parse().ok().filter(|most| *most <= 1024))?
                     .unwrap_or(standard.stills.viewers),
             },
-            trusted_network: values
-                .one("trusted_network", |text| text.parse().ok())?
-                .unwrap_or_default(),
+            trusted_network: values.one("trusted_network", yes)?.unwrap_or_default(),
         })
     }
-}
-
-fn path(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
 /// A command line as its words, quoted as in a shell; nothing in it is expanded.
 fn words(text: &str) -> Option<Vec<String>> {
     shlex::split(text).filter(|words| words.first().is_some_and(|program| !program.is_empty()))
-}
-
-/// Shorter is what no link can do, longer is not safe any more.
-fn age(text: &str) -> Option<Duration> {
-    let accepted = Duration::from_millis(50)..=Duration::from_secs(5);
-    humantime::parse_duration(text).ok().filter(|age| accepted.contains(age))
 }
 
 /// Less than 16 MiB would keep no more than seconds.
@@ -347,30 +352,6 @@ fn bytes(text: &str) -> Option<u64> {
 fn card(text: &str) -> Option<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-/".contains(c);
     (!text.is_empty() && text.len() <= 64 && text.chars().all(good)).then(|| text.to_owned())
-}
-
-fn count(text: &str) -> Option<usize> {
-    text.parse().ok().filter(|&number| number > 0)
-}
-
-fn plain_url(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.host().is_some()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    plain.then_some(url)
-}
-
-/// At least a minute: a shorter room could end between two extensions.
-fn ttl(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text).ok().filter(|ttl| *ttl >= Duration::from_mins(1))
-}
-
-/// Longer than two rounds of questions to a busy broker; a day is as good as no lease.
-fn lease(text: &str) -> Option<Duration> {
-    let accepted = Duration::from_secs(10)..=Duration::from_hours(24);
-    humantime::parse_duration(text).ok().filter(|lease| accepted.contains(lease))
 }
 
 #[cfg(test)]
