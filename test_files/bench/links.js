@@ -3,13 +3,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { launch } from '../browser/lib/browser.js';
 import { Link, PROFILES } from '../browser/lib/link.js';
-import { OperatorPage } from '../browser/lib/operator-page.js';
-import { standalone } from '../browser/lib/programs.js';
+import { turning } from '../browser/lib/turning.js';
 import { watch } from '../browser/lib/watch.js';
-import { median, percentile } from './lib/figures.js';
+import { percentile } from './lib/figures.js';
 
 const SECONDS = Number(process.env.MEASURE_SECONDS ?? 60);
 const WARM_UP_SECONDS = Number(process.env.WARM_UP_SECONDS ?? 10);
+/** Each part of the drop and of the way back; what is used is counted in the second half of it. */
+const DROP_SECONDS = Number(process.env.DROP_SECONDS ?? 20);
 /** The most that the encoder may take, in bits a second: more than it needs for a good picture. */
 const MOST = 8_000_000;
 /** Where the rate is looked at while a drop is followed, in ms. */
@@ -22,48 +23,56 @@ const ms = (/** @type {number} */ value) => value.toFixed(0);
  * @template T
  * @param {string} name
  * @param {Link} link
- * @param {(page: import('playwright-core').Page) => Promise<T>} measure
+ * @param {(page: import('../browser/lib/operator-page.js').OperatorPage) => Promise<T>} measure
  */
-async function turning(name, link, measure) {
-  // The picture is what is measured: it goes on turning on links that nobody should drive over.
-  const unguarded = ['--max-picture-age', 'off', '--max-command-age', '5s'];
-  const args = ['--bitrate', String(MOST), ...unguarded];
-  const { program, operator } = await standalone({ log: `bench-${name}`, args });
+async function over(name, link, measure) {
   const browser = await launch();
   try {
-    const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
-    await link.stand(context);
-    const page = new OperatorPage(await context.newPage(), name);
-    await page.page.goto(operator);
-    await page.waitForVideo();
-    await page.waitForConnection();
-    await page.page.keyboard.down('KeyA');
-    return await measure(page.page);
+    const rover = await turning(browser, link, { name: `bench-${name}`, args: ['--bitrate', String(MOST)] });
+    try {
+      return await measure(rover.page);
+    } finally {
+      await rover.stop();
+    }
   } finally {
     await browser.close();
-    link.close();
-    await program.stop();
   }
 }
 
+/** @param {number[]} values @param {number} share */
+const age = (values, share) => (values.length ? `${ms(percentile(values, share))} ms` : '-');
+
 console.log(`### Bad networks, Chromium behind a UDP proxy, ${SECONDS} s each
 
-The encoder may take ${mbit(MOST)} Mbit/s; the queue of each link holds 200 ms.
+The encoder may take ${mbit(MOST)} Mbit/s; the queue of each link holds 200 ms. *Sent again* counts repairs against
+the packets that the link lost or had no room for.
 
-| link | Mbit/s | delay, jitter, loss | frames/s | freezes over 1 s | longest still | median age | p95 age | Mbit/s used | of what it carries |
-| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |`);
+| link | Mbit/s | delay, jitter, loss | frames/s | freezes over 1 s | longest still | median age | p95 age | Mbit/s used | of what it carries | sent again |
+| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |`);
 for (const [name, way] of Object.entries(PROFILES)) {
   const link = new Link(way);
-  const seen = await turning(name, link, async (page) => {
+  const gone = () => link.toPage.lost + link.toPage.overflowed;
+  const { seen, repaired, lost } = await over(name, link, async (page) => {
     await delay(WARM_UP_SECONDS * 1000);
-    return watch(page, link, SECONDS);
+    const [repairs, losses] = [(await page.stats()).link?.repaired ?? 0, gone()];
+    const watched = await watch(page.page, link, SECONDS);
+    return { seen: watched, repaired: ((await page.stats()).link?.repaired ?? 0) - repairs, lost: gone() - losses };
   });
   const most = Math.min(way.kbit * 1000, MOST);
-  const path = `${way.delayMs} ms ±${way.jitterMs}, ${(way.loss * 100).toFixed(0)} %`;
-  const ages = seen.ages.length ? [median(seen.ages), percentile(seen.ages, 0.95)] : [NaN, NaN];
-  console.log(
-    `| ${name} | ${mbit(way.kbit * 1000)} | ${path} | ${(seen.frames / SECONDS).toFixed(1)} | ${seen.freezes.length} | ${ms(seen.longest)} ms | ${ms(ages[0])} ms | ${ms(ages[1])} ms | ${mbit(seen.bitrate)} | ${((100 * seen.bitrate) / most).toFixed(0)} % |`,
-  );
+  const cells = [
+    name,
+    mbit(way.kbit * 1000),
+    `${way.delayMs} ms ±${way.jitterMs}, ${(way.loss * 100).toFixed(0)} %`,
+    (seen.frames / SECONDS).toFixed(1),
+    seen.freezes.length,
+    `${ms(seen.longest)} ms`,
+    age(seen.ages, 0.5),
+    age(seen.ages, 0.95),
+    mbit(seen.bitrate),
+    `${((100 * seen.bitrate) / most).toFixed(0)} %`,
+    `${repaired} of ${lost}`,
+  ];
+  console.log(`| ${cells.join(' | ')} |`);
 }
 
 /** The rate over the link in steps. @param {Link} link @param {number} seconds */
@@ -89,26 +98,31 @@ function settled(found, least, most) {
   return at < 0 ? 'not' : `${((at * STEP_MS) / 1000).toFixed(1)} s`;
 }
 
+/** @param {number[]} found */
+const secondHalf = (found) => {
+  const half = found.slice(Math.floor(found.length / 2));
+  return half.reduce((sum, rate) => sum + rate, 0) / half.length;
+};
+
 const way = { kbit: 5_000, delayMs: 20, jitterMs: 3, loss: 0 };
 const link = new Link(way);
-await turning('drop', link, async (page) => {
+await over('drop', link, async ({ page }) => {
   await delay(WARM_UP_SECONDS * 1000);
-  const before = await watch(page, link, 10);
+  const before = await watch(page, link, DROP_SECONDS / 2);
   link.set({ ...way, kbit: 1_000 });
-  const [falling, fallen] = await Promise.all([rates(link, 20), watch(page, link, 20)]);
-  const low = falling.slice((10 * 1000) / STEP_MS);
+  const [falling, fallen] = await Promise.all([rates(link, DROP_SECONDS), watch(page, link, DROP_SECONDS)]);
   link.set(way);
-  const [rising, risen] = await Promise.all([rates(link, 20), watch(page, link, 20)]);
-  const average = low.reduce((sum, rate) => sum + rate, 0) / low.length;
-  const high = rising.slice((10 * 1000) / STEP_MS);
-  const again = high.reduce((sum, rate) => sum + rate, 0) / high.length;
+  const [rising, risen] = await Promise.all([rates(link, DROP_SECONDS), watch(page, link, DROP_SECONDS)]);
+  const [low, again] = [secondHalf(falling), secondHalf(rising)];
+  const share = (/** @type {number} */ rate, /** @type {number} */ of) => `${((100 * rate) / of).toFixed(0)} %`;
   console.log(`
 ### From 5 to 1 and back to 5 Mbit/s
 
 | | 5 Mbit/s | 1 Mbit/s | 5 Mbit/s again |
 | --- | ---: | ---: | ---: |
-| Mbit/s used (from the tenth second on) | ${mbit(before.bitrate)} | ${mbit(average)} | ${mbit(again)} |
+| Mbit/s used (from ${DROP_SECONDS / 2} s after the change on) | ${mbit(before.bitrate)} | ${mbit(low)} | ${mbit(again)} |
+| of what the link carries | ${share(before.bitrate, 5e6)} | ${share(low, 1e6)} | ${share(again, 5e6)} |
 | within 30 % of that for two seconds after | | ${settled(falling, 0.7e6, 1.3e6)} | ${settled(rising, before.bitrate * 0.7, Infinity)} |
 | longest still | ${ms(before.longest)} ms | ${ms(fallen.longest)} ms | ${ms(risen.longest)} ms |
-| p95 age | ${ms(percentile(before.ages, 0.95))} ms | ${ms(percentile(fallen.ages, 0.95))} ms | ${ms(percentile(risen.ages, 0.95))} ms |`);
+| p95 age | ${age(before.ages, 0.95)} | ${age(fallen.ages, 0.95)} | ${age(risen.ages, 0.95)} |`);
 });

@@ -4,8 +4,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { launch } from './lib/browser.js';
 import { Link, PROFILES } from './lib/link.js';
-import { OperatorPage } from './lib/operator-page.js';
-import { standalone } from './lib/programs.js';
+import { turning } from './lib/turning.js';
 import { watch } from './lib/watch.js';
 
 /** @type {import('playwright-core').Browser} */
@@ -17,30 +16,11 @@ after(async () => {
   await browser?.close();
 });
 
-/** A rover of its own, watched over a link while it turns: a picture in motion needs all its bits. */
-async function turning(/** @type {string} */ name, /** @type {Link} */ link, /** @type {import('node:test').TestContext} */ t) {
-  // The picture is what is measured: it goes on turning on links that nobody should drive over.
-  const rover = await standalone({ log: name, args: ['--max-picture-age', 'off', '--max-command-age', '5s'] });
-  t.after(async () => {
-    link.close();
-    await rover.program.stop();
-  });
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
-  await link.stand(context);
-  const page = new OperatorPage(await context.newPage(), name);
-  await page.page.goto(rover.operator);
-  await page.waitForVideo();
-  await page.waitForConnection();
-  await page.page.keyboard.down('KeyA');
-  t.after(() => context.close());
-  return page;
-}
-
-/** A driver who was cut off is stopped, and goes on when the key was let go once. */
-async function turnAgain(/** @type {import('playwright-core').Page} */ page) {
-  await page.keyboard.up('KeyA');
-  await delay(300);
-  await page.keyboard.down('KeyA');
+/** A rover of its own, watched over a link while it turns. */
+async function watched(/** @type {string} */ name, /** @type {Link} */ link, /** @type {import('node:test').TestContext} */ t) {
+  const rover = await turning(browser, link, { name });
+  t.after(rover.stop);
+  return rover.page;
 }
 
 const mbit = (/** @type {number} */ bitrate) => `${(bitrate / 1e6).toFixed(2)} Mbit/s`;
@@ -48,7 +28,7 @@ const mbit = (/** @type {number} */ bitrate) => `${(bitrate / 1e6).toFixed(2)} M
 test('a drop to two fifths is followed within ten seconds, and so is the way back', async (t) => {
   const way = { kbit: 5_000, delayMs: 10, jitterMs: 2, loss: 0 };
   const link = new Link(way);
-  const { page } = await turning('drop', link, t);
+  const { page } = await watched('drop', link, t);
   await delay(5_000);
   const before = await watch(page, link, 3);
   t.diagnostic(`before: ${mbit(before.bitrate)}, ${before.frames} frames, ${before.height} rows`);
@@ -58,7 +38,6 @@ test('a drop to two fifths is followed within ten seconds, and so is the way bac
   link.set({ ...way, kbit: capacity / 1000 });
   const dropping = await watch(page, link, 10);
   t.diagnostic(`the ten seconds after: longest still ${dropping.longest.toFixed(0)} ms`);
-  await turnAgain(page);
   const overflowed = link.toPage.overflowed;
   const low = await watch(page, link, 6);
   t.diagnostic(
@@ -70,7 +49,6 @@ test('a drop to two fifths is followed within ten seconds, and so is the way bac
   assert.ok(more < 150, `${more} packets found the queue full`);
 
   link.set(way);
-  await turnAgain(page);
   await delay(12_000);
   const again = await watch(page, link, 3);
   t.diagnostic(`again: ${mbit(again.bitrate)}, ${again.height} rows`);
@@ -79,7 +57,7 @@ test('a drop to two fifths is followed within ten seconds, and so is the way bac
 
 test('over 4G with its losses and its jitter the picture never stands still for a second', async (t) => {
   const link = new Link(PROFILES['4g']);
-  const rover = await turning('4g', link, t);
+  const rover = await watched('4g', link, t);
   const { page } = rover;
   await delay(3_000);
   const seen = await watch(page, link, 12);

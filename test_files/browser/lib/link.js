@@ -37,6 +37,7 @@ export const PERFECT = { kbit: 1e6, delayMs: 0, jitterMs: 0, loss: 0 };
 /** Packets of one direction, on their way. */
 class Lane {
   freeAt = 0;
+  /** What came through, with the headers that the rate counts. */
   sentBytes = 0;
   lost = 0;
   overflowed = 0;
@@ -55,12 +56,13 @@ class Lane {
       this.overflowed += 1;
       return;
     }
-    this.freeAt = now + queue + ((bytes + HEADERS) * 8) / kbit;
+    const whole = bytes + HEADERS;
+    this.freeAt = now + queue + (whole * 8) / kbit;
     if (Math.random() < loss) {
       this.lost += 1;
       return;
     }
-    this.sentBytes += bytes;
+    this.sentBytes += whole;
     const jitter = (Math.random() * 2 - 1) * jitterMs;
     const wait = this.freeAt - now + Math.max(0, delayMs + jitter);
     if (wait < 0.5) deliver();
