@@ -25,6 +25,7 @@ use tower::ServiceExt;
 
 use crate::{
     broker::Broker,
+    cue::Cue,
     http::Permit,
     limits::{Limit, Open, forwarded::is_trusted},
     metrics::Metrics,
@@ -80,7 +81,7 @@ pub(crate) struct Acceptor {
     pub(crate) rest_alone: bool,
     pub(crate) timing: Timing,
     pub(crate) stop: CancellationToken,
-    pub(crate) kill: CancellationToken,
+    pub(crate) kill: Cue,
     pub(crate) tasks: TaskTracker,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -196,7 +197,7 @@ impl Acceptor {
             };
             tokio::select! {
                 _ = timeout(TURNED_AWAY_WITHIN, said) => {}
-                () = kill.cancelled() => {}
+                () = kill.fired() => {}
             }
             drop(permit);
         });
@@ -204,11 +205,11 @@ impl Acceptor {
 }
 
 /// Runs something until `kill` fires.
-async fn until(kill: CancellationToken, work: impl Future<Output = ()>) {
+async fn until(kill: Cue, work: impl Future<Output = ()>) {
     tokio::select! {
         biased;
 
-        () = kill.cancelled() => {}
+        () = kill.fired() => {}
         () = work => {}
     }
 }

@@ -35,6 +35,7 @@ pub mod broker;
 pub mod bus;
 pub mod check;
 pub mod connection;
+pub mod cue;
 pub mod health;
 pub mod http;
 pub mod ice;

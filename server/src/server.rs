@@ -19,6 +19,7 @@ use crate::{
     Settings,
     accept::{Acceptor, TURNED_AWAY_AT_ONCE},
     broker::Broker,
+    cue::Cue,
     health,
     http::{self, App, LogLevel},
     identity::{IdentityProvider, KeyFileError},
@@ -207,13 +208,13 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         // A child, so that a task of ours that fails can stop the others and not the caller.
         let stop = stop.child_token();
-        let kill = CancellationToken::new();
+        let (closing, kill) = (Cue::default(), Cue::default());
         let tasks = TaskTracker::new();
         let timing = self.broker.settings.timing;
         let app = App {
             broker: Arc::clone(&self.broker),
             local_addr: self.doors.local_addr,
-            stop: stop.clone(),
+            stop: closing.clone(),
             kill: kill.clone(),
             tasks: tasks.clone(),
         };
@@ -272,6 +273,7 @@ impl Server {
             ended = own.join_next() => ended.and_then(Result::err),
         };
         stop.cancel();
+        closing.fire();
         self.broker.metrics.draining.set(1);
         self.broker.hall.bus().drain();
         let drained_by = Instant::now() + timing.drain_within;
@@ -279,14 +281,14 @@ impl Server {
         tracing::info!(connections = tasks.len(), "draining");
         if timeout(timing.drain_within, tasks.wait()).await.is_err() {
             tracing::warn!(connections = tasks.len(), "the drain took too long and is cut short");
-            kill.cancel();
+            kill.fire();
             tasks.wait().await;
         }
         leave_places(&self.broker.hall, drained_by).await;
         admin_stop.cancel();
         admin_tasks.close();
         if timeout(ADMIN_GOODBYE_WITHIN, admin_tasks.wait()).await.is_err() {
-            kill.cancel();
+            kill.fire();
             admin_tasks.wait().await;
         }
         gone.cancel();

@@ -13,7 +13,7 @@ mod socket;
 use std::{
     future::poll_fn,
     net::IpAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -25,7 +25,6 @@ use tokio::{
     task::yield_now,
     time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use self::{
@@ -35,6 +34,7 @@ use self::{
 };
 use crate::{
     broker::Broker,
+    cue::Cue,
     limits::{Limit, Talk, TooOften, Verdict},
     rooms::{Batch, Mailbox, Outbox, Refusal, Said, Seat, Text, unregistered},
 };
@@ -113,18 +113,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Runs until the peer leaves, the broker closes it, or `stop` fires, and says goodbye; `kill`
     /// ends even that. `held` is let go when the socket is.
-    pub async fn run(mut self, stop: CancellationToken, kill: CancellationToken, held: impl Send) {
+    pub async fn run(mut self, stop: Cue, kill: Cue, held: impl Send) {
         let _open = self.broker.metrics.socket_opened();
         tokio::select! {
             biased;
 
-            () = kill.cancelled() => {}
+            () = kill.fired() => {}
             () = self.run_and_leave(&stop) => {}
         }
         drop(held);
     }
 
-    async fn run_and_leave(&mut self, stop: &CancellationToken) {
+    async fn run_and_leave(&mut self, stop: &Cue) {
         let end = self.run_inner(stop).await;
         self.broker.metrics.closed_with(end.code());
         if let Some(seat) = self.seat.take() {
@@ -143,12 +143,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _ = timeout(GOODBYE_WITHIN, Box::pin(self.goodbye(end))).await;
     }
 
-    async fn run_inner(&mut self, stop: &CancellationToken) -> End {
+    async fn run_inner(&mut self, stop: &Cue) -> End {
         let timing = self.broker.settings.timing;
         let register_by = Instant::now() + timing.register_within;
         let mut next_ping = Instant::now() + jittered(timing.ping_every);
-        let mut tick = std::pin::pin!(sleep_until(register_by));
-        let mut stopped = std::pin::pin!(stop.cancelled());
+        let mut tick = pin!(sleep_until(register_by));
+        let mut stopped = pin!(stop.fired());
         let mut draining = false;
         let mut joined = false;
         loop {
@@ -218,13 +218,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             let within = if draining { LAST_WRITE_WITHIN } else { timing.write_within };
-            if let Err(end) = self.write_owed(within).await {
-                return end;
-            }
+            let closing = match self.write_owed(within).await {
+                Ok(closing) => closing,
+                Err(end) => return end,
+            };
             if std::mem::take(&mut joined) {
                 self.broker.metrics.joins.observe_duration(self.heard.elapsed());
             }
-            if let Some(code) = self.outbox.closing() {
+            if let Some(code) = closing {
                 return End::Closed(code);
             }
             if draining {
@@ -433,12 +434,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Writes everything that waits, as one batch. What could not be written is put back for the
-    /// peer's return.
-    async fn write_owed(&mut self, within: Duration) -> Result<(), End> {
-        self.outbox.take(&mut self.batch);
+    /// Writes everything that waits, as one batch, and says with which code the socket should close
+    /// then. What could not be written is put back for the peer's return.
+    async fn write_owed(&mut self, within: Duration) -> Result<Option<CloseCode>, End> {
+        let closing = self.outbox.take(&mut self.batch);
         if self.batch.is_empty() {
-            return Ok(());
+            return Ok(closing);
         }
         if let Err(end) = self.write_batch(within).await {
             self.outbox.put_back(&mut self.batch);
@@ -450,19 +451,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             metrics.relay.observe_duration(since.elapsed());
         }
         self.batch.clear();
-        Ok(())
+        Ok(closing)
     }
 
     async fn write_batch(&mut self, within: Duration) -> Result<(), End> {
         let (socket, outbox) = (&mut self.socket, &self.outbox);
         let mut texts = self.batch.texts();
-        let write = socket.write(|out| match texts.next() {
+        let mut write = pin!(socket.write(|out| match texts.next() {
             Some(text) => {
                 frames::write_text(text, out);
                 true
             }
             None => false,
-        });
+        }));
+        // The kernel takes nearly every batch at once, and that needs no timer.
+        if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
+            return written.map_err(|_| End::Lost);
+        }
         tokio::select! {
             biased;
 
@@ -521,7 +526,7 @@ mod tests {
         let addr = listener.local_addr().expect("an address");
         let stream = TcpStream::connect(addr).await.expect("connected");
         let broker = Arc::new(wiring::open(Settings::default()).expect("a broker"));
-        let stop = CancellationToken::new();
+        let stop = Cue::default();
         let from = "192.0.2.1".parse().expect("an address");
         let task = Connection::new(stream, Vec::new(), broker, from).run(stop.clone(), stop, ());
         let bytes = size_of_val(&task);

@@ -45,7 +45,7 @@ pub(super) async fn health() -> Json<Value> {
     responses((status = 200, description = "It wants work", body = Ready), (status = 503, description = "It does not", body = Ready))
 )]
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
-    if app.stop.is_cancelled() {
+    if app.stop.has_fired() {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" })));
     }
     let health = &app.broker.health;

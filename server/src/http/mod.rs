@@ -25,13 +25,14 @@ use axum::{
     middleware,
     routing::{any, get},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use self::log_level::LogLevel;
 use crate::{
     accept::Held,
     broker::{Broker, RoomError},
+    cue::Cue,
     settings::AllowedOrigins,
     store::StoreError,
 };
@@ -49,9 +50,9 @@ pub(crate) struct App {
     /// The address that was taken, for links when nobody says another.
     pub(crate) local_addr: SocketAddr,
     /// Fires when the broker should stop.
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Cue,
     /// Fires when waiting for a graceful end is over.
-    pub(crate) kill: CancellationToken,
+    pub(crate) kill: Cue,
     /// The tasks of sockets, so that somebody waits for them.
     pub(crate) tasks: TaskTracker,
 }
@@ -63,8 +64,8 @@ impl App {
         Self {
             broker,
             local_addr: SocketAddr::from(([127, 0, 0, 1], 1)),
-            stop: CancellationToken::new(),
-            kill: CancellationToken::new(),
+            stop: Cue::default(),
+            kill: Cue::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
     use crate::{
         Settings,
-        rooms::{Join, Outbox},
+        rooms::{Batch, Join, Outbox},
         secret::{TokenHash, new_token},
         store::{RoomRecord, RoomStore, SlowStore},
         time::Now,
@@ -207,12 +208,12 @@ mod tests {
         store.asked().await;
         store.asked().await;
         // The record is gone; nobody was told yet.
-        assert_eq!(outbox.closing(), None);
+        assert_eq!(outbox.take(&mut Batch::default()), None);
         asking.abort();
         assert!(asking.await.expect_err("hung up").is_cancelled());
         store.answer(1);
         tasks.close();
         tasks.wait().await;
-        assert_eq!(outbox.closing(), Some(CloseCode::RoomClosed));
+        assert_eq!(outbox.take(&mut Batch::default()), Some(CloseCode::RoomClosed));
     }
 }

@@ -65,7 +65,7 @@ pub(super) async fn socket(State(app): State<App>, asker: Asker, mut request: Re
         response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         return response;
     }
-    if app.stop.is_cancelled() {
+    if app.stop.has_fired() {
         return RestError::unavailable(None).into_response();
     }
     let response = match create_response_with_body(&request, Body::empty) {

@@ -123,12 +123,14 @@ impl Outbox {
         self.reader.wake();
     }
 
-    /// Moves everything into an empty batch.
-    pub fn take(&self, batch: &mut Batch) {
+    /// Moves everything into an empty batch, and says with which code the socket should close after
+    /// it, once it should.
+    pub fn take(&self, batch: &mut Batch) -> Option<CloseCode> {
         let mut inside = self.lock();
         inside.bytes = 0;
         std::mem::swap(&mut inside.letters, &mut batch.letters);
         batch.timed = inside.timed.take();
+        inside.closing
     }
 
     /// Puts back what could not be written, before anything else, so that it can be kept for the
@@ -138,11 +140,6 @@ impl Outbox {
         while let Some(letter) = batch.letters.pop_back() {
             inside.letters.push_front(letter);
         }
-    }
-
-    /// With which code the socket should close, once it should.
-    pub fn closing(&self) -> Option<CloseCode> {
-        self.lock().closing
     }
 
     /// Ready when there is something to write or the socket should close. One task may wait.
@@ -263,8 +260,11 @@ mod tests {
         outbox.put(Text::from("1"), true).expect("fits");
         outbox.close(CloseCode::SlowConsumer);
         outbox.close(CloseCode::Normal);
-        assert_eq!(outbox.closing(), Some(CloseCode::SlowConsumer), "the first reason stays");
         assert_eq!(outbox.put(Text::from("2"), true), Err(NotTaken::Closed));
+        let mut batch = Batch::default();
+        let closing = outbox.take(&mut batch);
+        assert_eq!(closing, Some(CloseCode::SlowConsumer), "the first reason stays");
+        assert!(batch.is_empty());
         assert!(outbox.unread().is_empty());
     }
 }
