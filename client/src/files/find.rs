@@ -29,7 +29,7 @@ pub(super) fn stat(root: &Dir, path: &RelativeName) -> Result<Entry, Failure> {
             format!("{:?} is neither a file nor a folder", path.as_str()),
         ));
     };
-    Ok(Entry { name: path.file_name().to_owned(), ..described(root, kind, path.as_str()) })
+    Ok(described(kind, path.file_name(), Some(&found)))
 }
 
 /// One page of what matches, sorted by path. Folders that links lead to are not searched: they may

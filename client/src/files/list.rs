@@ -43,7 +43,8 @@ pub(super) fn paged(dir: &Dir, names: &[(EntryKind, String)], offset: u64) -> Li
     let mut entries: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     for (kind, name) in &names[skipped..] {
-        let entry = described(dir, *kind, name);
+        // A file that vanished meanwhile is still named, with zeros.
+        let entry = described(*kind, name, dir.metadata(name).ok().as_ref());
         bytes += serde_json::to_string(&entry).map_or(0, |json| json.len() + 1);
         // One at least, or a page could end before it begins.
         if entries.len() == MAX_LIST_ENTRIES || (bytes > MAX_PAGE_BYTES && !entries.is_empty()) {
@@ -94,10 +95,9 @@ pub(super) fn listed(dir: &Dir, entry: &DirEntry) -> Option<(EntryKind, String)>
     }
 }
 
-/// With size and time. A file that vanished meanwhile is still named, with zeros.
-pub(super) fn described(dir: &Dir, kind: EntryKind, name: &str) -> Entry {
-    let metadata = dir.metadata(name).ok();
-    let size = metadata.as_ref().filter(|_| kind == EntryKind::File).map_or(0, Metadata::len);
+/// With size and time, as far as they are known.
+pub(super) fn described(kind: EntryKind, name: &str, metadata: Option<&Metadata>) -> Entry {
+    let size = metadata.filter(|_| kind == EntryKind::File).map_or(0, Metadata::len);
     let modified = metadata.and_then(|m| m.modified().ok());
     let modified_ms = modified.map_or(0, |time| unix_ms(time.into_std()));
     Entry { name: name.to_owned(), kind, size, modified_ms }
