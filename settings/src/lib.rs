@@ -9,12 +9,15 @@
 //! [`Place`] where it stood and what is accepted. Secrets may stand in files of their own and are
 //! never repeated. There is no clock and no global state here; the environment is an argument, and
 //! files are read once and with a limit.
+//!
+//! [`log`] is what comes before all settings: how much is logged, and what never is.
 
 mod environment;
 mod error;
 mod file;
 mod flags;
 mod key;
+pub mod log;
 pub mod parse;
 mod place;
 mod values;
