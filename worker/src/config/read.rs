@@ -16,7 +16,7 @@ use halyard_settings::{
 use super::{ConfigError, DriverSpec, KEYS, Settings, cameras};
 use crate::{
     existing::Secret,
-    jobs::read_templates,
+    jobs::{Template, read_templates},
     media::{SourceSpec, gst::encoders, stills},
     record::{self, RecordPlan},
 };
@@ -37,73 +37,32 @@ impl Settings {
     pub fn read(typed: &Typed) -> Result<Self, ConfigError> {
         let values = Values::read(KEYS, typed)?;
         let standard = Self::default();
-        let jobs = match values.tables("job") {
-            Some((tables, place)) => read_templates(tables)
-                .map_err(|source| ConfigError::Job { source, place: place.clone() })?,
-            None => standard.jobs,
-        };
         let cameras = cameras::read(&values)?;
         let video = values.one("video", |text| text.parse().ok())?;
         // Who names cameras wants those, and the simulated rover only if it is asked for.
         let none = (!cameras.is_empty()).then_some(SourceSpec::None);
         let video = video.or(none).unwrap_or(standard.video);
         cameras::check(&values, video.track_name(), &cameras)?;
-        let driver = values.one("driver", |text| match text {
-            "sim" => Some(DriverSpec::Sim),
-            "none" => Some(DriverSpec::None),
-            _ => text.strip_prefix("exec:").and_then(words).map(DriverSpec::Exec),
-        })?;
         let encoder = values.one("encoder", |text| match text {
             "auto" => Some(None),
             name => encoders::named(name).map(Some),
         })?;
-        let encoder = encoder.flatten();
         let shows_rover = video == SourceSpec::Sim
             || cameras.iter().any(|camera| camera.source == SourceSpec::Sim);
-        let driver = driver.unwrap_or(if shows_rover { DriverSpec::Sim } else { DriverSpec::None });
         let files = values.one("files", |text| {
             let path = PathBuf::from(text);
             path.is_dir().then_some(path)
         })?;
-        let jobs_dir = values.one("jobs_dir", path)?;
-        if !jobs.is_empty() && files.is_none() {
-            let why = "what a job works on comes from there, and what it makes goes there";
-            return Err(SettingError::Needs { key: "job", needs: "files", why }.into());
-        }
-        if !jobs.is_empty() && jobs_dir.is_none() {
-            let why = "jobs are written down there, so that none is forgotten";
-            return Err(SettingError::Needs { key: "job", needs: "jobs_dir", why }.into());
-        }
+        let jobs = jobs(&values, files.is_some())?;
         let record = values.one("record", path)?;
         let record_max = values.one("record_max", recorded_bytes)?.unwrap_or(record::DEFAULT_MAX);
-        let job_gpus = values.all("job_gpus", card)?.unwrap_or_default();
-        if let Some(cards) = (!job_gpus.is_empty()).then_some(job_gpus.len())
-            && let Some(job) = jobs.iter().find(|job| job.gpus as usize > cards)
-        {
-            let (name, gpus) = (job.name.clone(), job.gpus);
-            return Err(ConfigError::TooFewGpus { job: name, gpus, cards });
-        }
-        if let Some(twice) = (1..job_gpus.len()).find(|&n| job_gpus[..n].contains(&job_gpus[n])) {
-            return Err(ConfigError::GpuTwice { card: job_gpus[twice].clone() });
-        }
-        let room = values.one("room", |text| RoomId::new(text).ok())?;
-        let token = values.one("token", not_empty)?.map(Token::new);
-        let room = match (room, token) {
-            (Some(room), Some(token)) => Some((room, token)),
-            (Some(_), None) => {
-                let why = "a room opens for those who have its operator token";
-                return Err(SettingError::Needs { key: "room", needs: "token", why }.into());
-            }
-            // A token alone may stand in the environment for the other programs.
-            (None, _) => None,
-        };
         Ok(Self {
             video,
             cameras,
-            encoder,
+            encoder: encoder.flatten(),
             audio: values.one("audio", |text| text.parse().ok())?.unwrap_or_default(),
             speaker: values.one("speaker", |text| text.parse().ok())?.unwrap_or_default(),
-            driver,
+            driver: driver(&values, shows_rover)?,
             max_command_age: values
                 .one("max_command_age", duration(AGES))?
                 .unwrap_or(standard.max_command_age),
@@ -117,9 +76,9 @@ impl Settings {
             files,
             quota_per_peer: values.one("quota_per_peer", bytes)?,
             keep_free: values.one("keep_free", bytes)?.unwrap_or(standard.keep_free),
-            jobs,
-            jobs_dir,
-            job_gpus,
+            jobs: jobs.templates,
+            jobs_dir: jobs.dir,
+            job_gpus: jobs.cards,
             job_keeper: None,
             psk: values
                 .one("psk_file", |path| Secret::read(&std::fs::read_to_string(path).ok()?).ok())?,
@@ -140,30 +99,92 @@ impl Settings {
             trust: values
                 .checked("ca_file", |text| Trust::and_file(Path::new(text)))?
                 .unwrap_or_default(),
-            room,
+            room: room(&values)?,
             state_file: values.one("state_file", path)?,
             listen: values.one("listen", |text| text.parse().ok())?,
             public_url: values.one("public_url", web_address)?,
             data_dir: values.one("data_dir", path)?,
             stun_urls: values.all("stun_urls", ice_url(&["stun:", "stuns:"]))?.unwrap_or_default(),
-            stills: stills::Plan {
-                fps: values
-                    .one("mjpeg_fps", |text| {
-                        text.parse().ok().filter(|fps| (1..=60).contains(fps))
-                    })?
-                    .unwrap_or(standard.stills.fps),
-                quality: values
-                    .one("mjpeg_quality", |text| {
-                        text.parse().ok().filter(|quality| (1..=100).contains(quality))
-                    })?
-                    .unwrap_or(standard.stills.quality),
-                viewers: values
-                    .one("mjpeg_viewers", |text| text.parse().ok().filter(|most| *most <= 1024))?
-                    .unwrap_or(standard.stills.viewers),
-            },
+            stills: stills(&values, &standard.stills)?,
             trusted_network: values.one("trusted_network", yes)?.unwrap_or_default(),
         })
     }
+}
+
+/// What is driven: the rover, where it is shown and nobody says otherwise.
+fn driver(values: &Values, shows_rover: bool) -> Result<DriverSpec, ConfigError> {
+    let driver = values.one("driver", |text| match text {
+        "sim" => Some(DriverSpec::Sim),
+        "none" => Some(DriverSpec::None),
+        _ => text.strip_prefix("exec:").and_then(words).map(DriverSpec::Exec),
+    })?;
+    Ok(driver.unwrap_or(if shows_rover { DriverSpec::Sim } else { DriverSpec::None }))
+}
+
+/// What may be run, and where and on what.
+struct Jobs {
+    templates: Vec<Template>,
+    dir: Option<PathBuf>,
+    cards: Vec<String>,
+}
+
+fn jobs(values: &Values, has_files: bool) -> Result<Jobs, ConfigError> {
+    let templates = match values.tables("job") {
+        Some((tables, place)) => read_templates(tables)
+            .map_err(|source| ConfigError::Job { source, place: place.clone() })?,
+        None => Vec::new(),
+    };
+    let dir = values.one("jobs_dir", path)?;
+    if !templates.is_empty() && !has_files {
+        let why = "what a job works on comes from there, and what it makes goes there";
+        return Err(SettingError::Needs { key: "job", needs: "files", why }.into());
+    }
+    if !templates.is_empty() && dir.is_none() {
+        let why = "jobs are written down there, so that none is forgotten";
+        return Err(SettingError::Needs { key: "job", needs: "jobs_dir", why }.into());
+    }
+    let cards = values.all("job_gpus", card)?.unwrap_or_default();
+    if let Some(most) = (!cards.is_empty()).then_some(cards.len())
+        && let Some(job) = templates.iter().find(|job| job.gpus as usize > most)
+    {
+        let (job, gpus) = (job.name.clone(), job.gpus);
+        return Err(ConfigError::TooFewGpus { job, gpus, cards: most });
+    }
+    if let Some(twice) = (1..cards.len()).find(|&n| cards[..n].contains(&cards[n])) {
+        return Err(ConfigError::GpuTwice { card: cards[twice].clone() });
+    }
+    Ok(Jobs { templates, dir, cards })
+}
+
+/// A room that exists already, and what opens it.
+fn room(values: &Values) -> Result<Option<(RoomId, Token)>, SettingError> {
+    let room = values.one("room", |text| RoomId::new(text).ok())?;
+    let token = values.one("token", not_empty)?.map(Token::new);
+    match (room, token) {
+        (Some(room), Some(token)) => Ok(Some((room, token))),
+        (Some(_), None) => {
+            let why = "a room opens for those who have its operator token";
+            Err(SettingError::Needs { key: "room", needs: "token", why })
+        }
+        // A token alone may stand in the environment for the other programs.
+        (None, _) => Ok(None),
+    }
+}
+
+fn stills(values: &Values, standard: &stills::Plan) -> Result<stills::Plan, SettingError> {
+    Ok(stills::Plan {
+        fps: values
+            .one("mjpeg_fps", |text| text.parse().ok().filter(|fps| (1..=60).contains(fps)))?
+            .unwrap_or(standard.fps),
+        quality: values
+            .one("mjpeg_quality", |text| {
+                text.parse().ok().filter(|quality| (1..=100).contains(quality))
+            })?
+            .unwrap_or(standard.quality),
+        viewers: values
+            .one("mjpeg_viewers", |text| text.parse().ok().filter(|most| *most <= 1024))?
+            .unwrap_or(standard.viewers),
+    })
 }
 
 /// A command line as its words, quoted as in a shell; nothing in it is expanded.
