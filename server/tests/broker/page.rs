@@ -26,7 +26,7 @@ async fn the_page_is_at_the_root_and_at_every_room_and_is_not_kept() {
 #[tokio::test]
 async fn files_of_the_page_are_asked_about_again_and_not_sent_twice() {
     let broker = Broker::start().await;
-    let url = broker.url("/style.css");
+    let url = broker.url("/css/base.css");
     let first = Client::new().get(&url).send().await.expect("answered");
     assert_eq!(first.headers()[header::CONTENT_TYPE], "text/css; charset=utf-8");
     assert_eq!(first.headers()[header::CACHE_CONTROL], "no-cache");
