@@ -8,12 +8,13 @@ use std::{
 
 use halyard_protocol::{channel::FileErrorCode, transfer::Failure};
 
-/// What peers have left here since this was made, by their names, and how much each may. Clones
+/// What peers have left here since this was made, by who they are, and how much each may. Clones
 /// share the book.
 ///
 /// Counted is what came, not what is still there: a peer that has sent its share sends nothing more,
-/// whatever is deleted. A peer is known by the name that the broker told; who joins anew has another
-/// one, so a quota keeps honest peers from filling a disk by mistake, and free space that is
+/// whatever is deleted. Who a peer is says the broker, so another name in the room or another
+/// connection does not help; another identity does, where anybody is given one. So a quota keeps
+/// honest peers from filling a disk by mistake, and free space that is
 /// [kept](super::FileRoot::keeping_free) protects the disk from the others.
 #[derive(Clone, Default)]
 pub struct Quota {

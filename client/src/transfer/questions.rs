@@ -16,10 +16,7 @@ use super::{
     incoming::Destination,
     transfers::{Get, Shared},
 };
-use crate::files::{
-    Listing, Store,
-    unpack::{UnpackLimits, Unpacked},
-};
+use crate::files::{Listing, Store, unpack::Unpacked};
 
 /// How long the other end may take to list a folder or open a file.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
@@ -168,17 +165,11 @@ impl Shared {
             () = self.stop.cancelled() => return Ok(None),
             unpacking = self.unpacking.lock() => unpacking,
         };
-        let standard = UnpackLimits::default();
-        let limits = UnpackLimits { bytes: standard.bytes.min(self.serving.left()), ..standard };
-        let unpack = move || store.unpack(&archive, &folder, replace, &limits);
-        let Some(unpacked) = blocking::run(unpack).await else { return Ok(None) };
+        let serving = self.serving.clone();
+        let unpack = move || serving.unpack(&archive, &folder, replace);
+        let unpacked = blocking::run(unpack).await;
         drop(claim);
-        let unpacked = unpacked?;
-        // Others may have come first meanwhile; what is there is there.
-        if let Ok(mut charge) = self.serving.charge(unpacked.bytes) {
-            charge.keep(unpacked.bytes);
-        }
-        Ok(Some(unpacked))
+        unpacked.transpose()
     }
 
     /// Finds an answer on a blocking thread and gives it, or the reason why there is none.

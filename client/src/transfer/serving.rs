@@ -6,10 +6,13 @@ use halyard_protocol::{
     access::Access,
     channel::{FileErrorCode, FilesInfo},
     ids::PeerId,
-    transfer::Failure,
+    transfer::{Failure, RelativeName},
 };
 
-use crate::files::{Charge, Store};
+use crate::files::{
+    Charge, Store,
+    unpack::{UnpackLimits, Unpacked},
+};
 
 /// The folder that one peer is served from, and its rights there.
 ///
@@ -19,6 +22,8 @@ use crate::files::{Charge, Store};
 pub struct Serving {
     store: Option<Arc<dyn Store>>,
     peer: String,
+    /// Who pays for what the peer sends.
+    holder: String,
     access: Access,
     hint: String,
 }
@@ -26,14 +31,27 @@ pub struct Serving {
 impl Serving {
     /// No folder. `hint` says how to allow it, for example `start the worker with --files DIR`.
     pub fn nothing(hint: impl Into<String>) -> Self {
-        Self { store: None, peer: String::new(), access: Access::Viewer, hint: hint.into() }
+        Self {
+            store: None,
+            peer: String::new(),
+            holder: String::new(),
+            access: Access::Viewer,
+            hint: hint.into(),
+        }
     }
 
     /// This folder, for this peer. Both its name and its access must come from the broker, never
     /// from the peer itself.
     pub fn folder(store: Arc<dyn Store>, peer: &PeerId, access: Access) -> Self {
         let hint = "join with the operator's link to get and send files".to_owned();
-        Self { store: Some(store), peer: peer.to_string(), access, hint }
+        let peer = peer.to_string();
+        Self { store: Some(store), holder: peer.clone(), peer, access, hint }
+    }
+
+    /// Counts what the peer sends as this one's, whatever the peer is called. From the broker as well.
+    #[must_use]
+    pub fn held_by(self, holder: impl Into<String>) -> Self {
+        Self { holder: holder.into(), ..self }
     }
 
     /// What to tell the peer in `HELLO::`.
@@ -52,12 +70,27 @@ impl Serving {
     /// Counts what this peer is about to send.
     pub(super) fn charge(&self, bytes: u64) -> Result<Charge, Failure> {
         let quota = self.store.as_ref().map(|store| store.quota()).unwrap_or_default();
-        quota.charge(&self.peer, bytes)
+        quota.charge(&self.holder, bytes)
     }
 
-    /// How much this peer may still send.
-    pub(super) fn left(&self) -> u64 {
-        self.store.as_ref().map_or(0, |store| store.quota().left(&self.peer))
+    /// Unpacks an archive that is there into the new folder `into`, as far as this peer may and its
+    /// quota goes, and counts what came out. Blocks; the caller holds the claim of `into`.
+    pub fn unpack(
+        &self,
+        archive: &RelativeName,
+        into: &RelativeName,
+        replace: bool,
+    ) -> Result<Unpacked, Failure> {
+        let store = self.may_write()?;
+        let standard = UnpackLimits::default();
+        let left = store.quota().left(&self.holder);
+        let limits = UnpackLimits { bytes: standard.bytes.min(left), ..standard };
+        let unpacked = store.unpack(archive, into, replace, &limits)?;
+        // Others may have come first meanwhile; what is there is there.
+        if let Ok(mut charge) = self.charge(unpacked.bytes) {
+            charge.keep(unpacked.bytes);
+        }
+        Ok(unpacked)
     }
 
     pub(super) fn may_list(&self) -> Result<Arc<dyn Store>, Failure> {

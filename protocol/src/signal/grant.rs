@@ -74,6 +74,15 @@ impl Grant {
         };
         Some(GrantParts { access, fingerprint, subject })
     }
+
+    /// Whose it is, for counting what they do: the subject, whatever it calls itself in a room. Of a
+    /// token alone nobody knows who shows it, so everybody who does counts as one.
+    pub fn holder(&self) -> &str {
+        match self.parts() {
+            Some(GrantParts { subject, .. }) if !subject.is_empty() => subject,
+            _ => &self.0,
+        }
+    }
 }
 
 impl GrantParts<'_> {
@@ -129,6 +138,7 @@ mod tests {
         let parts = grant.parts().expect("ours");
         assert_eq!((parts.access, parts.subject), (Access::Operator, "a.b"));
         assert!(parts.is_of(&hash("t0")) && !parts.is_of(&hash("t1")));
+        assert_eq!(grant.holder(), "a.b");
     }
 
     #[test]
@@ -144,6 +154,7 @@ mod tests {
         let parts = grant.parts().expect("ours");
         assert!(parts.is_of(&hash("t0")));
         assert_eq!(parts.subject, "");
+        assert_eq!(grant.holder(), grant.as_str());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use halyard_protocol::{
     access::Access,
     ids::PeerId,
-    signal::{Candidate, IceServer},
+    signal::{Candidate, Grant, IceServer},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -55,6 +55,12 @@ struct Entry {
     replaced: CancellationToken,
     task: tokio::task::Id,
     door: Door,
+}
+
+/// Who comes, and by what right.
+struct Who {
+    asker: Asker,
+    grant: Option<Grant>,
 }
 
 /// How a peer came.
@@ -117,6 +123,7 @@ impl Sessions {
         ice_servers: Vec<IceServer>,
         peer: PeerId,
         access: Access,
+        grant: Option<Grant>,
         sdp: String,
     ) -> Result<(), Full> {
         let fingerprint = Fingerprint::of(&sdp);
@@ -133,8 +140,8 @@ impl Sessions {
         } else {
             self.make_room(access)?;
         }
-        let asker = Asker { peer, access };
-        self.start(own_id, ice_servers, asker, fingerprint, sdp, Door::Broker);
+        let who = Who { asker: Asker { peer, access }, grant };
+        self.start(own_id, ice_servers, who, fingerprint, sdp, Door::Broker);
         Ok(())
     }
 
@@ -144,6 +151,7 @@ impl Sessions {
         own_id: PeerId,
         ice_servers: Vec<IceServer>,
         access: Access,
+        grant: Option<Grant>,
         sdp: String,
         reply: oneshot::Sender<Result<DirectAnswer, DirectRefused>>,
     ) -> Option<PeerId> {
@@ -153,8 +161,8 @@ impl Sessions {
         }
         let peer = PeerId::new(format!("direct-{:016x}", rand::random::<u64>())).ok()?;
         let fingerprint = Fingerprint::of(&sdp);
-        let asker = Asker { peer: peer.clone(), access };
-        self.start(own_id, ice_servers, asker, fingerprint, sdp, Door::Offer(Some(reply)));
+        let who = Who { asker: Asker { peer: peer.clone(), access }, grant };
+        self.start(own_id, ice_servers, who, fingerprint, sdp, Door::Offer(Some(reply)));
         Some(peer)
     }
 
@@ -185,7 +193,8 @@ impl Sessions {
             waiting: Some(Waiting::First(reply)),
         };
         let asker = Asker { peer: peer.clone(), access: Access::Viewer };
-        self.start(own_id, ice_servers, asker, fingerprint, sdp, Door::Whep(Box::new(player)));
+        let who = Who { asker, grant: None };
+        self.start(own_id, ice_servers, who, fingerprint, sdp, Door::Whep(Box::new(player)));
         Some(peer)
     }
 
@@ -281,7 +290,7 @@ impl Sessions {
         &mut self,
         own_id: PeerId,
         ice_servers: Vec<IceServer>,
-        asker: Asker,
+        who: Who,
         fingerprint: Fingerprint,
         sdp: String,
         door: Door,
@@ -290,12 +299,14 @@ impl Sessions {
         let (dismissed, replaced) = (Dismissal::default(), CancellationToken::new());
         let direct = !matches!(door, Door::Broker);
         let watches_only = matches!(door, Door::Whep(_));
+        let Who { asker, grant } = who;
         let (peer, access) = (asker.peer.clone(), asker.access);
         tracing::info!(%peer, %access, direct, "session");
         let session = Session::new(Start {
             shared: self.shared.clone(),
             own_id,
             asker,
+            grant,
             number: self.last_number,
             ice_servers,
             relay_only: self.relay_only,

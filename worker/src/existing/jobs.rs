@@ -8,6 +8,7 @@ use std::{
 use halyard_client::{
     files::FileRoot,
     peer::{Peer, PeerError},
+    transfer::Serving,
 };
 use halyard_protocol::channel::{
     JobEnd, JobEvent, JobHappened, JobProblem, JobState, JobStep, JobSubmit, Message,
@@ -44,6 +45,7 @@ pub(super) struct Teller {
     pub(super) jobs: JobsHandle,
     pub(super) root: FileRoot,
     pub(super) place: Place,
+    pub(super) serving: Serving,
     /// The job that runs, to be stopped or cancelled.
     current: Arc<Mutex<Option<String>>>,
 }
@@ -61,6 +63,7 @@ impl Jobs {
         asker: &Asker,
         jobs: Option<JobsHandle>,
         files: Option<(&FileRoot, &Place)>,
+        serving: &Serving,
     ) -> Self {
         let teller = jobs.zip(files).map(|(jobs, (root, place))| Teller {
             peer: peer.clone(),
@@ -68,6 +71,7 @@ impl Jobs {
             jobs,
             root: root.clone(),
             place: place.clone(),
+            serving: serving.clone(),
             current: Arc::default(),
         });
         Self { teller, followed: Vec::new() }

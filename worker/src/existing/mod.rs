@@ -25,7 +25,6 @@ pub mod requests;
 mod script;
 mod secret;
 mod spec;
-mod unpack;
 mod upload;
 mod words;
 
@@ -99,6 +98,7 @@ pub(crate) struct Around {
     /// What the worker is called in the room.
     pub(crate) own_id: PeerId,
     pub(crate) root: Option<FileRoot>,
+    pub(crate) serving: Serving,
     pub(crate) jobs: Option<JobsHandle>,
     pub(crate) common: Common,
 }
@@ -127,14 +127,11 @@ impl Existing {
         let secret = around.common.secret.as_ref();
         let (gate, first) = Gate::new(secret, label, rand::random(), Instant::now());
         let asker = &around.asker;
-        let serving = match &around.root {
-            Some(root) => Serving::folder(Arc::new(root.clone()), &asker.peer, asker.access),
-            None => Serving::nothing(NO_FILES),
-        };
+        let serving = around.serving.clone();
         let files = around.root.as_ref().zip(around.common.place.as_ref());
         let desk = files
             .map(|(root, place)| Desk::new(root.clone(), place.clone(), around.own_id.to_string()));
-        let jobs = Jobs::new(&around.peer, asker, around.jobs.clone(), files);
+        let jobs = Jobs::new(&around.peer, asker, around.jobs.clone(), files, &serving);
         let existing = Self {
             gate,
             files: LegacyFiles::new(serving.clone()),
@@ -320,7 +317,7 @@ impl Existing {
                 let coming = self.coming.take().filter(|(_, coming)| coming == name.as_str());
                 match coming {
                     Some((folder, name)) if is_zip(&name) => self.run_package(name, true, folder),
-                    Some(_) => vec![people("the package is refused: it is no .zip")],
+                    Some((folder, _)) => self.no_package(&folder),
                     None => vec![format!("{SPEAKER} received {name} ({size} bytes)")],
                 }
             }
@@ -338,6 +335,16 @@ impl Existing {
             },
             LegacyEvent::Other(message) => vec![not_understood(&message.encode())],
         }
+    }
+
+    /// What came is not called like a package. Nothing of it stays.
+    fn no_package(&self, folder: &str) -> Vec<String> {
+        if let Some(place) = &self.around.common.place
+            && let Err(error) = place.dir().remove_dir_all(folder)
+        {
+            tracing::warn!(%error, folder, "what came instead of a package stays");
+        }
+        vec![people("the package is refused: it is no .zip")]
     }
 
     /// Sends one file. Gives back a line when it is not going to.

@@ -1,4 +1,4 @@
-//! Packages of existing clients: a zip with a script, unpacked, run by the worker's own templates,
+//! Packages of existing clients: an archive with a script, unpacked, run by the worker's own templates,
 //! and the results zipped and sent back.
 //!
 //! `PACKAGE_TYPE::train|track`, `OUTPUT_DIR::models`, then the file. A path that is here already
@@ -6,8 +6,14 @@
 
 use std::io::{self, Write};
 
-use halyard_client::{files::Store, transfer::send_legacy};
-use halyard_protocol::{channel::JobState, transfer::RelativeName};
+use halyard_client::{
+    files::{Store, unpack::Unpacked},
+    transfer::send_legacy,
+};
+use halyard_protocol::{
+    channel::JobState,
+    transfer::{Failure, RelativeName},
+};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
@@ -15,7 +21,6 @@ use super::{
     jobs::{Gone, Teller},
     place::{below, or_top},
     script::{self, Script},
-    unpack::unpack,
     words,
 };
 
@@ -44,7 +49,7 @@ pub(super) struct Said {
 #[derive(Debug, Clone)]
 pub(super) struct Package {
     pub(super) kind: Kind,
-    /// A zip or a folder, in the worker's files.
+    /// An archive or a folder, in the worker's files.
     pub(super) from: String,
     /// It came for this alone, and is removed once it is unpacked.
     pub(super) is_ours: bool,
@@ -150,13 +155,17 @@ impl Package {
         let one = |why: String| vec![why];
         let top = if is_zip(&self.from) {
             let into = below(&self.folder, self.stem());
-            let unpacked = unpack(teller.place.dir(), &self.from, &into);
+            let unpacked = self.unpack(teller, &into);
             if self.is_ours
                 && let Err(error) = teller.place.dir().remove_file(&self.from)
             {
                 tracing::warn!(%error, file = self.from, "a package stays");
             }
-            unpacked.map_err(one)?;
+            unpacked.map_err(|failure| {
+                // It came for this package alone, and is empty now.
+                let _ = teller.place.dir().remove_dir(&self.folder);
+                one(failure.to_string())
+            })?;
             into
         } else {
             let dir = teller.place.dir();
@@ -182,6 +191,11 @@ impl Package {
             Kind::Train => script::train(&text, or_top(&folder)),
             Kind::Track => script::track(&text, or_top(&folder)),
         }
+    }
+
+    fn unpack(&self, teller: &Teller, into: &str) -> Result<Unpacked, Failure> {
+        let (archive, into) = (RelativeName::new(&*self.from)?, RelativeName::folder(into)?);
+        teller.serving.unpack(&archive, &into, false)
     }
 
     /// The folder that the script is in: at the top, in the one that is called like the package, or

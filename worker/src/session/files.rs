@@ -28,15 +28,10 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(start: &Start, peer: &Peer) -> Self {
-        let asker = &start.asker;
-        let serving = match &start.shared.files {
-            Some(root) => Serving::folder(Arc::new(root.clone()), &asker.peer, asker.access),
-            None => Serving::nothing(NO_FILES),
-        };
-        let (transfers, started) = Transfers::new(Arc::new(peer.clone()), serving);
+        let (transfers, started) = Transfers::new(Arc::new(peer.clone()), serving(start));
         let bulk = carry_bulk(peer.clone(), transfers.clone());
         let bulk = AbortOnDropHandle::new(tokio::spawn(bulk));
-        Self { peer: asker.peer.clone(), transfers, started, bulk }
+        Self { peer: start.asker.peer.clone(), transfers, started, bulk }
     }
 
     /// What the peer may do with files.
@@ -69,6 +64,17 @@ impl Files {
         if tokio::time::timeout(CLOSE_WITHIN, self.transfers.close()).await.is_err() {
             tracing::warn!(peer = %self.peer, "files of a session are still open");
         }
+    }
+}
+
+/// What the peer may do with the files, and who pays for it.
+pub(super) fn serving(start: &Start) -> Serving {
+    let Some(root) = &start.shared.files else { return Serving::nothing(NO_FILES) };
+    let asker = &start.asker;
+    let serving = Serving::folder(Arc::new(root.clone()), &asker.peer, asker.access);
+    match &start.grant {
+        Some(grant) => serving.held_by(grant.holder()),
+        None => serving,
     }
 }
 

@@ -41,7 +41,7 @@ use halyard_client::{
 use halyard_protocol::{
     channel::Watch,
     ids::PeerId,
-    signal::{Candidate, IceServer},
+    signal::{Candidate, Grant, IceServer},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -212,6 +212,8 @@ pub struct Start {
     pub own_id: PeerId,
     /// Who comes, with what rights.
     pub asker: Asker,
+    /// By what right, where anybody gave any: an older broker tells none, a trusted network has none.
+    pub grant: Option<Grant>,
     /// Tells this session apart from others of the same peer.
     pub number: u64,
     /// STUN and TURN, as the broker told them.

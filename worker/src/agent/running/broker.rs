@@ -112,7 +112,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         }
         let (own, ice) = (self.own_id.clone(), self.ice_servers.clone());
         let grant = self.roster.grant(&sender).cloned();
-        match self.sessions.offer(own, ice, sender.clone(), access, sdp) {
+        match self.sessions.offer(own, ice, sender.clone(), access, grant.clone(), sdp) {
             Ok(()) => self.hold(sender, grant),
             Err(full) => self.refuse(sender, BUSY, &full.to_string()),
         }

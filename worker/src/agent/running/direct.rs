@@ -20,7 +20,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                     return;
                 }
                 let (own, ice) = (self.own_id.clone(), self.ice_servers.clone());
-                let peer = self.sessions.offer_direct(own, ice, access, sdp, reply);
+                let peer = self.sessions.offer_direct(own, ice, access, grant.clone(), sdp, reply);
                 self.choose_direct(peer.as_ref(), track);
                 self.hold_direct(peer, grant);
             }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CONNECT_WITHIN, Dismissed, Ended, FromSession, MEND_WITHIN, Start, ToSession,
-    files::Files,
+    files::{self, Files},
     gauges::Gauges,
     hello,
     helm::Helm,
@@ -348,6 +348,7 @@ impl Live {
             asker: asker.clone(),
             own_id: own_id.clone(),
             root: shared.files.clone(),
+            serving: files::serving(&self.start),
             jobs: shared.jobs.clone(),
             common: shared.existing.clone(),
         };
