@@ -21,7 +21,7 @@
 //! * [`standalone`] (feature `standalone`) carries a broker along; [`direct`] answers peers over
 //!   plain HTTP there, also in the words of [`whep`].
 //! * [`devices`] says what this computer has; [`report`] is what a worker tells its owner;
-//!   [`logging`] is its log, and [`exit`] are the exit codes.
+//!   [`tidy`] removes unfinished files that nobody comes back for; [`logging`] is its log, and [`exit`] are the exit codes.
 
 pub mod agent;
 pub mod bridge;
@@ -45,5 +45,6 @@ pub mod session;
 pub mod sound;
 #[cfg(feature = "standalone")]
 pub mod standalone;
+pub mod tidy;
 pub mod whep;
 pub mod wiring;

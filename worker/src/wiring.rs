@@ -31,6 +31,7 @@ use crate::{
     record::{RecordError, Recorder},
     session::{Shared, hello::AGENT},
     sound::{Sound, SoundError, Speaker},
+    tidy::Tidier,
 };
 
 /// Why the worker's own parts did not start.
@@ -82,6 +83,7 @@ pub struct Parts {
     presence: watch::Receiver<Metadata>,
     _announcer: AbortOnDropHandle<()>,
     recorder: Option<Recorder>,
+    tidier: Option<Tidier>,
     _sight: Option<AbortOnDropHandle<()>>,
 }
 
@@ -140,6 +142,10 @@ impl Parts {
             None => None,
         };
         let recording = recorder.as_ref().map(Recorder::status);
+        let tidier = files
+            .clone()
+            .zip(settings.keep_unfinished)
+            .map(|(files, untouched)| Tidier::start(files, untouched));
         let host = Host::start().map_err(StartError::Host)?;
         let announcer = Announcer {
             host: host.handle(),
@@ -173,6 +179,7 @@ impl Parts {
             metadata,
             presence,
             recorder,
+            tidier,
             _sight: sight,
             _announcer: announcer,
         })
@@ -202,6 +209,9 @@ impl Parts {
         }
         if let Some(jobs) = self.jobs {
             jobs.stop().await;
+        }
+        if let Some(tidier) = self.tidier {
+            tidier.stop().await;
         }
         self.shared.tracks.stop().await;
         if let Some(sound) = &self.shared.sound {

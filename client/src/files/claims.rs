@@ -7,7 +7,7 @@
 //! connection is known to be dead.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -125,6 +125,12 @@ impl Claims {
             let below = held.as_str().strip_prefix(name.as_str());
             below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
+    }
+
+    /// What is being written, by the names of the unfinished files and folders.
+    pub(super) fn unfinished(&self) -> HashSet<String> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.keys().flat_map(|name| [name.part(), name.staging()]).collect()
     }
 
     fn now_ms(&self) -> u64 {

@@ -6,10 +6,12 @@
 //!   disk that fills or breaks can be put in its place.
 //! * [`LocalFile`] is a file anywhere on this machine that its owner wants to send.
 //! * [`Claims`] lets one transfer at a time write a file; [`Quota`] says how much each peer may leave.
+//! * [`FileRoot::remove_abandoned`] removes what was left unfinished for long.
 //! * [`FolderSource`] is a folder as one stream; [`unpack`] opens archives.
 //!
 //! Everything in the traits blocks: call it where blocking is fine.
 
+mod abandoned;
 mod claims;
 mod delete;
 mod failure;
@@ -28,6 +30,7 @@ pub mod unpack;
 
 use std::sync::Arc;
 
+pub use abandoned::{Abandoned, Abandonment};
 pub use claims::{Claim, Claims, Owner};
 pub use folder::{FolderSource, Skipped};
 use halyard_protocol::{

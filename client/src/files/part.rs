@@ -187,7 +187,11 @@ pub(super) fn open_locked(folder: &Dir, part: &str, name: &str) -> Result<File, 
     options.read(true).write(true).create(true);
     #[cfg(unix)]
     cap_std::fs::OpenOptionsExt::custom_flags(&mut options, super::root::NONBLOCK);
-    let file = folder.open_with(part, &options).map_err(failed)?.into_std();
+    lock(folder, part, folder.open_with(part, &options).map_err(failed)?.into_std(), name)
+}
+
+/// Locks an opened file, if it still has its name and nobody writes it.
+pub(super) fn lock(folder: &Dir, part: &str, file: File, name: &str) -> Result<File, Failure> {
     match file.try_lock() {
         Ok(()) if still_there(folder, part, &file) => Ok(file),
         // Renamed between opening and locking: its writer has just finished it.
@@ -197,7 +201,7 @@ pub(super) fn open_locked(folder: &Dir, part: &str, name: &str) -> Result<File, 
         )),
         // Some network file systems have no locks; the claim still keeps our own writers apart.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Err(TryLockError::Error(error)) => Err(failed("write", name, &error)),
     }
 }
 

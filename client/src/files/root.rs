@@ -5,6 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use cap_std::{
@@ -17,7 +18,8 @@ use halyard_protocol::{
 };
 
 use super::{
-    Claims, Listing, LocalFile, Quota, Source, Store, Unfinished, claims, delete,
+    Abandoned, Abandonment, Claims, Listing, LocalFile, Quota, Source, Store, Unfinished,
+    abandoned, claims, delete,
     failure::failed,
     find,
     folder::{FolderSource, UnfinishedFolder},
@@ -105,6 +107,17 @@ impl FileRoot {
     ) -> Result<Unpacked, Failure> {
         let file = self.open_file(archive)?;
         unpack::unpack_in(file, archive.as_str(), &self.dir, into, replace, limits, &self.space)
+    }
+
+    /// Removes what transfers left unfinished and nobody came back for, at `now`. Blocks for as long
+    /// as it takes to look through everything; `goes_on` is asked before every folder.
+    pub fn remove_abandoned(
+        &self,
+        what: &Abandonment,
+        now: SystemTime,
+        goes_on: impl Fn() -> bool,
+    ) -> Abandoned {
+        abandoned::remove(&self.dir, what, now, || self.claims.unfinished(), goes_on)
     }
 
     /// Where it was when it was opened, for people.

@@ -11,10 +11,10 @@ use halyard_protocol::{
 use super::{failure::failed, part};
 
 /// What becomes the folder.
-const TREE: &str = "tree";
+pub(super) const TREE: &str = "tree";
 
 /// Notes of whoever fills it, and the lock that keeps others out.
-const NOTES: &str = "notes";
+pub(super) const NOTES: &str = "notes";
 
 /// What stood in its place, for the moment in which the two change places.
 const OLD: &str = "old";

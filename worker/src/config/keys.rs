@@ -75,6 +75,12 @@ pub const SHARED: &[Key] = &[
         "How much of that folder's disk stays free whatever peers send [default: 0]",
         SIZE,
     ),
+    Key::one(
+        "keep_unfinished",
+        "How long an unfinished file or folder waits there for its sender to come back before it is \
+         removed [default: 7d]",
+        "a duration from 1m to 365d, or off to keep them for good",
+    ),
     Key::new(
         Shape::Tables,
         "job",

@@ -35,6 +35,9 @@ use crate::{
 /// Peers served at a time unless said otherwise: at 720p some two cores of this decade.
 const DEFAULT_MAX_SESSIONS: usize = 64;
 
+/// How long somebody who was cut off in the middle of a file may take to come back.
+const KEEP_UNFINISHED: Duration = Duration::from_hours(7 * 24);
+
 /// Everything the worker is told before it starts.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -63,6 +66,8 @@ pub struct Settings {
     pub quota_per_peer: Option<u64>,
     /// Bytes of its disk that stay free, whatever peers send.
     pub keep_free: u64,
+    /// How long something unfinished stays there untouched; `None` is for good.
+    pub keep_unfinished: Option<Duration>,
     /// What may be run as jobs.
     pub jobs: Vec<Template>,
     /// Where the truth about jobs is kept. There whenever there are [`jobs`](Self::jobs).
@@ -125,6 +130,7 @@ impl Default for Settings {
             files: None,
             quota_per_peer: None,
             keep_free: 0,
+            keep_unfinished: Some(KEEP_UNFINISHED),
             jobs: Vec::new(),
             jobs_dir: None,
             job_gpus: Vec::new(),

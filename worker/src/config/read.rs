@@ -29,6 +29,10 @@ const AGES: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::fro
 /// as good as no lease.
 const LEASES: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(24);
 
+/// How long something unfinished waits. Who is cut off for less than a minute shall not begin anew.
+const UNFINISHED: RangeInclusive<Duration> =
+    Duration::from_mins(1)..=Duration::from_hours(365 * 24);
+
 /// A shorter room could end between two extensions.
 const SHORTEST_TTL: Duration = Duration::from_mins(1);
 
@@ -76,6 +80,12 @@ impl Settings {
             files,
             quota_per_peer: values.one("quota_per_peer", bytes)?,
             keep_free: values.one("keep_free", bytes)?.unwrap_or(standard.keep_free),
+            keep_unfinished: values
+                .one("keep_unfinished", |text| match text {
+                    "off" => Some(None),
+                    text => duration(UNFINISHED)(text).map(Some),
+                })?
+                .unwrap_or(standard.keep_unfinished),
             jobs: jobs.templates,
             jobs_dir: jobs.dir,
             job_gpus: jobs.cards,
@@ -320,6 +330,7 @@ mod tests {
         assert!(text.contains("HALYARD_FILES") && text.contains("a folder that exists"), "{text}");
         assert!(refusal(&typed(&[("room_ttl", "5s")], &[])).contains("at least a minute"));
         assert!(refusal(&typed(&[("rights_lease", "2d")], &[])).contains("10s to 24h"));
+        assert!(refusal(&typed(&[("keep_unfinished", "5s")], &[])).contains("1m to 365d, or off"));
         assert!(refusal(&typed(&[("server", "ws://x")], &[])).contains("http://"));
         assert!(refusal(&typed(&[("room", "ab12")], &[])).contains("needs token"));
     }

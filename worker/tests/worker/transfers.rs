@@ -3,11 +3,13 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use halyard_client::{
-    files::FileRoot,
-    session::{FilesError, Session},
+    api::Api,
+    files::{FileRoot, Store},
+    session::{FilesError, Session, SessionOptions},
 };
 use halyard_protocol::{
     channel::FileErrorCode,
+    link::JoinLink,
     transfer::{Failure, RelativeName},
 };
 use halyard_worker::config::Settings;
@@ -133,20 +135,31 @@ async fn a_peer_that_has_sent_its_share_is_told_so_before_the_first_byte() {
         ..Settings::default()
     };
     let world = World::with(settings, Broker::start(None).await).await;
-    let operator = world.operator().await;
+    let api = Api::new(world.broker.url.clone()).unwrap();
+    let identity = soon("an identity", api.sign_in()).await.unwrap();
+    let joined = async || {
+        let link = JoinLink::parse(world.room.join_url.expose()).unwrap();
+        let identity = Some(identity.clone());
+        let options = SessionOptions { identity, ..SessionOptions::default() };
+        soon("joining", Session::join(link, options)).await.expect("joined")
+    };
     let path = home.path().join("a.bin");
     fs::write(&path, bytes(600_000)).unwrap();
+    let operator = joined().await;
     soon("sent", operator.send_file(&path, &name("1"), |_| {})).await.expect("it fits");
-    let refused = soon("refused", operator.send_file(&path, &name("2"), |_| {})).await;
-    let (code, message) = code(refused.expect_err("too much"));
-    assert_eq!(code, FileErrorCode::Quota);
-    assert!(message.contains("400000 are left for you"), "{message}");
-    assert_eq!(fs::read_dir(shared.path()).unwrap().count(), 1, "nothing of it is there");
-    let other = world.operator().await;
-    soon("sent", other.send_file(&path, &name("2"), |_| {})).await.expect("another's share");
-    for session in [operator, other] {
+    // Every session has a name of its own in the room; the identity is what counts.
+    let again = joined().await;
+    for session in [operator, again] {
+        let refused = soon("refused", session.send_file(&path, &name("2"), |_| {})).await;
+        let (code, message) = code(refused.expect_err("too much"));
+        assert_eq!(code, FileErrorCode::Quota);
+        assert!(message.contains("400000 are left for you"), "{message}");
+        assert_eq!(fs::read_dir(shared.path()).unwrap().count(), 1, "nothing of it is there");
         session.close().await;
     }
+    let other = world.operator().await;
+    soon("sent", other.send_file(&path, &name("2"), |_| {})).await.expect("another's share");
+    other.close().await;
     world.end().await;
 }
 
@@ -171,6 +184,47 @@ async fn an_archive_is_unpacked_on_request_or_refused_in_words() {
     let unpacked = soon("unpacked", operator.unpack(&archive, &into, false)).await;
     assert_eq!(unpacked.expect("unpacked").files, 0);
     assert!(shared.path().join("set").is_dir());
+    operator.close().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_came_back_for_is_removed_and_what_is_on_its_way_is_not() {
+    let (home, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let part = |name: &str| shared.path().join(name);
+    fs::write(part("old.bin.part"), bytes(1000)).unwrap();
+    fs::create_dir_all(part(".set.part/tree/a")).unwrap();
+    fs::write(part(".set.part/notes"), "").unwrap();
+    // Another program of this machine writes into the same folder.
+    let other = FileRoot::open(shared.path()).await.unwrap();
+    let written = other.create(&name("slow.bin"), 1000).unwrap();
+    written.write_at(0, &[1; 500]).unwrap();
+    // Nothing waits here at all, so every moment is long enough.
+    let settings = Settings {
+        files: Some(shared.path().to_owned()),
+        keep_unfinished: Some(Duration::ZERO),
+        ..Settings::default()
+    };
+    let world = World::with(settings, Broker::start(None).await).await;
+    soon("removed", async {
+        while part("old.bin.part").exists() || part(".set.part").exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let operator = world.operator().await;
+    let path = home.path().join("new.bin");
+    fs::write(&path, bytes(50_000_000)).unwrap();
+    let sent = soon("sent", operator.send_file(&path, &name("new.bin"), |_| {})).await;
+    assert_eq!(sent.expect("sent").size, 50_000_000, "it looks every second");
+    assert!(part("slow.bin.part").exists(), "somebody writes it");
+    drop(written);
+    soon("removed", async {
+        while part("slow.bin.part").exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     operator.close().await;
     world.end().await;
 }
