@@ -93,7 +93,7 @@ def track(words: list[str]) -> None:
     options: dict[str, list[str]] = {}
     words = iter(words)
     for word in words:
-        flag = word == "--only_suggested_frames"
+        flag = word in {"--only_suggested_frames", "--gui"}
         options.setdefault(word, []).append("" if flag else next(words))
     data = points(Path(options["--data_path"][0]))
     models = [
@@ -101,7 +101,8 @@ def track(words: list[str]) -> None:
         for path in options["--model_paths"]
     ]
     print("tracking", flush=True)
-    print(json.dumps({"n_processed": len(data), "n_total": len(data)}), flush=True)
+    if "--gui" in options:
+        print(json.dumps({"n_processed": len(data), "n_total": len(data)}), flush=True)
     predictions = {
         "models": [model["model"] for model in models],
         "suggested": "--only_suggested_frames" in options,
