@@ -28,6 +28,7 @@ needs() { # THING STAGE…
             chromium:browser | chromium:rtp | chromium:media) return 0 ;;
             encoders:rtp | encoders:media | encoders:rust | encoders:aiortc) return 0 ;;
             backends:rust) return 0 ;;
+            turn:rust | turn:programs) return 0 ;;
             rtsp:media) return 0 ;;
             webrtcbin:aiortc) return 0 ;;
             compilers:clippy | compilers:doc | compilers:rust | compilers:build) return 0 ;;
@@ -71,6 +72,8 @@ install_debian_packages() { # STAGE…
     fi
     if needs backends "$@"; then
         missing_daemon nats-server && packages+=(nats-server)
+    fi
+    if needs turn "$@"; then
         missing_daemon turnserver && packages+=(coturn)
     fi
     if needs shellcheck "$@"; then missing shellcheck && packages+=(shellcheck); fi

@@ -1,157 +1,34 @@
 """Training through broker, worker and command line, with a trainer that speaks real ZMQ."""
 
 import asyncio
-import fcntl
 import importlib.util
 import json
 import os
 import signal
-import struct
-import sys
-import termios
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from room import Room
+from coturn import coturn
+from gpu_node import (
+    DATA,
+    DONE,
+    FAILED,
+    SOON,
+    Node,
+    events_until,
+    following,
+    is_epoch_end,
+    is_over,
+    lines_until,
+    processes_in,
+    sets,
+    submit,
+    submit_steps,
+)
+from terminal import GIVEN_BACK, TAKEN, terminal
 
-import programs
-from programs import json_line, logged, program
-
-TRAINING = Path(__file__).resolve().parents[1] / "training"
-DATA = TRAINING / "data"
-DONE, FAILED = 0, 6
-SOON = 60
-
-
-@dataclass
-class Node:
-    """The folders of a broker and a worker, which may be started again and again."""
-
-    home: Path
-    address: str = ""
-
-    @property
-    def files(self) -> Path:
-        return self.home / "files"
-
-    @asynccontextmanager
-    async def broker(self):
-        """Always at the same address, once it has one."""
-        listen = self.address.removeprefix("http://") or "127.0.0.1:0"
-        async with program(
-            "halyard-server",
-            *("serve", "--listen", listen, "--data-dir", str(self.home / "server")),
-            *("--log-format", "json"),
-            log="training-server",
-        ) as process:
-            found = await logged("training-server", r"serving .* at (http://[^\s\"]+)")
-            self.address = found[1]
-            yield process
-
-    @asynccontextmanager
-    async def worker(self):
-        async with program(
-            "halyard-worker",
-            *("run", "--server", self.address, "--config", str(self.home / "worker.toml")),
-            *("--state-file", str(self.home / "state.json"), "--json"),
-            log="training-worker",
-        ) as process:
-            said = await json_line(process, "room")
-            yield process, Room(said, self.files, self.home / "client")
-
-
-@pytest.fixture
-async def home(tmp_path: Path):
-    (tmp_path / "files").mkdir()
-    template = (TRAINING / "worker.toml").read_text(encoding="utf-8")
-    template = template.replace("PYTHON", sys.executable).replace("HERE", str(TRAINING))
-    own = f"files = {str(tmp_path / 'files')!r}\njobs_dir = {str(tmp_path / 'jobs')!r}\n"
-    (tmp_path / "worker.toml").write_text(own + template, encoding="utf-8")
-    node = Node(tmp_path)
-    try:
-        yield node
-    finally:
-        end_jobs(tmp_path / "jobs")
-
-
-@pytest.fixture
-async def node(home: Node):
-    async with home.broker():
-        yield home
-
-
-def end_jobs(jobs: Path) -> None:
-    """Jobs outlive their worker; they must not outlive a test that failed."""
-    for process in jobs.glob("*/process.json"):
-        if not (process.parent / "exit.json").exists():
-            with suppress(ProcessLookupError):
-                os.kill(json.loads(process.read_text())["keeper"], signal.SIGTERM)
-
-
-def sets(**values) -> list[str]:
-    return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-
-
-async def submit(room: Room, **values) -> str:
-    """Sends the package, submits one training and gives back its job."""
-    (job,) = await submit_steps(room, ["train"], **values)
-    return job
-
-
-async def submit_steps(room: Room, templates: list[str], **values) -> list[str]:
-    """The same for several steps, one job for each."""
-    steps = [word for template in templates for word in ("--template", template)]
-    ended = await room.halyard(
-        "train", room.operator, str(DATA), "--detach", "--json", *steps, *sets(**values)
-    )
-    assert ended.status == DONE, ended.output + ended.errors
-    return [line["job"] for line in ended.objects if line["event"] == "submitted"]
-
-
-@asynccontextmanager
-async def following(room: Room, job: str):
-    """`halyard attach`, line by line."""
-    async with program("halyard", "attach", room.operator, job, "--json", log="attach") as process:
-        yield process
-
-
-async def events_until(process, enough) -> list[dict]:
-    """Events of a job, up to the first that is enough."""
-    events = []
-
-    async def look():
-        while line := await process.stdout.readline():
-            message = json.loads(line)
-            if message["event"] == "job_event":
-                events.append(message)
-                if enough(message):
-                    return
-        raise programs.ProgramError(f"it ended before enough was said: {events[-3:]}")
-
-    await asyncio.wait_for(look(), SOON)
-    return events
-
-
-def is_over(event: dict) -> bool:
-    return event.get("state") in {"succeeded", "failed", "cancelled", "lost"}
-
-
-def is_epoch_end(event: dict) -> bool:
-    return event["kind"] == "progress" and json.loads(event["report"])["event"] == "epoch_end"
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Every process that works in this folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").resolve() == folder.resolve():
-                found.append(int(entry.name))
-        except OSError:
-            pass
-    return found
+from programs import program
 
 
 async def test_a_package_is_trained_and_the_model_comes_back(node: Node, tmp_path: Path):
@@ -344,87 +221,75 @@ async def test_following_goes_on_by_itself_when_the_broker_is_restarted(home: No
     assert numbers == list(range(1, len(numbers) + 1)), "nothing is missing or told twice"
 
 
-@asynccontextmanager
-async def terminal(*arguments: str):
-    """`halyard` at a terminal of 80 columns and 24 lines."""
-    leader, follower = os.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    before = termios.tcgetattr(follower)
-    process = await asyncio.create_subprocess_exec(
-        str(programs.BIN_DIR / "halyard"),
-        *arguments,
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        start_new_session=True,
-    )
-    seen = bytearray()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(leader, lambda: seen.extend(os.read(leader, 65536)))
-
-    async def shows(words: str):
-        async with asyncio.timeout(SOON):
-            while words.encode() not in seen:
-                await asyncio.sleep(0.02)
-
-    try:
-        yield process, shows, lambda keys: os.write(leader, keys.encode())
-        await asyncio.wait_for(process.wait(), SOON)
-        assert termios.tcgetattr(follower) == before, "the terminal is as it was"
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        loop.remove_reader(leader)
-        os.close(leader)
-        os.close(follower)
-
-
-TAKEN, GIVEN_BACK = "\x1b[?1049h", "\x1b[?1049l"
+async def test_following_goes_on_by_itself_when_the_network_was_cut(home: Node, tmp_path: Path):
+    async with (
+        coturn(tmp_path) as relay,
+        home.broker(relay.environment) as broker,
+        home.worker() as (_, room),
+    ):
+        job = await submit(room, epochs=10000, pause=0.02)
+        # Everything between the two passes the relay, so that there is a network to cut.
+        attach = ("--relay-only", "attach", room.operator, job, "--json")
+        async with program("halyard", *attach, log="attach") as process:
+            told = await events_until(process, is_epoch_end)
+            relay.cut()
+            broker.send_signal(signal.SIGSTOP)
+            try:
+                told += await lines_until(process, lambda line: line["event"] == "disconnected")
+            finally:
+                broker.send_signal(signal.SIGCONT)
+                relay.mend()
+            told += await lines_until(process, lambda line: line["event"] == "connected_again")
+            told += await events_until(process, is_epoch_end)
+            stop = await room.halyard("stop", room.operator, job)
+            assert stop.status == DONE, stop.errors
+            told += await events_until(process, is_over)
+            assert await asyncio.wait_for(process.wait(), SOON) == DONE
+    numbers = [event["n"] for event in told]
+    assert numbers == list(range(1, len(numbers) + 1)), "nothing is missing or told twice"
 
 
 async def test_a_training_at_a_terminal_is_a_screen_that_is_given_back(node: Node):
     async with node.worker() as (_, room):
         job = await submit(room, epochs=10000, pause=0.02)
         attach = ("attach", room.operator, job)
-        async with terminal(*attach) as (process, shows, press):
-            await shows(TAKEN)
-            await shows("of 10000")
-            await shows("leave it running")
-            press("q")
-            await shows(GIVEN_BACK)
-            await shows(f"halyard attach LINK {job}")
-        assert process.returncode == DONE
+        async with terminal(*attach) as there:
+            await there.gets(TAKEN)
+            await there.shows("of 10000")
+            await there.shows("val 0.")
+            await there.shows("CPU")
+            await there.shows("leave it running")
+            there.press("q")
+            await there.gets(GIVEN_BACK)
+            await there.gets(f"halyard attach LINK {job}")
+        assert there.process.returncode == DONE
 
-        async with terminal(*attach) as (process, shows, press):
-            await shows("leave it running")
-            process.terminate()
-            await shows(GIVEN_BACK)
-        assert process.returncode == 130
+        for interrupt in (False, True):
+            async with terminal(*attach, columns=60, rows=15) as there:
+                await there.shows("leave it running")
+                if interrupt:
+                    there.press("\x03")
+                else:
+                    there.process.terminate()
+                await there.gets(GIVEN_BACK)
+            assert there.process.returncode == 130
 
-        async with terminal(*attach) as (process, shows, press):
-            await shows("leave it running")
-            press("\x03")
-            await shows(GIVEN_BACK)
-        assert process.returncode == 130
+        async with terminal(*attach, "--plain") as there:
+            await there.shows("val_loss")
+            there.press("\x03")
+        assert there.process.returncode == 130
+        assert TAKEN.encode() not in there.came
 
-        async with terminal(*attach, "--plain") as (process, shows, press):
-            await shows("val_loss")
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(shows(TAKEN), 0.5)
-            press("\x03")
-        assert process.returncode == 130
-
-        async with terminal(*attach) as (process, shows, press):
-            await shows("leave it running")
-            press("c")
-            await shows("y yes")
-            press("n")
-            await shows("stop early")
-            press("s")
-            await shows(GIVEN_BACK)
-            await shows("succeeded")
-        assert process.returncode == DONE
+        async with terminal(*attach) as there:
+            await there.shows("leave it running")
+            there.press("c")
+            await there.shows("y yes")
+            there.press("n")
+            await there.shows("stop early")
+            there.press("s")
+            await there.gets(GIVEN_BACK)
+            await there.gets("succeeded")
+        assert there.process.returncode == DONE
 
 
 async def a_network_is_trained_with_pytorch(node: Node, tmp_path: Path):
@@ -442,6 +307,7 @@ async def a_network_is_trained_with_pytorch(node: Node, tmp_path: Path):
 # PyTorch is larger than everything else together, so it is tested where it is and not brought.
 if importlib.util.find_spec("torch"):
     test_a_network_is_trained_with_pytorch = a_network_is_trained_with_pytorch
+
 
 async def test_what_the_worker_does_not_offer_is_refused_with_what_it_does(node: Node):
     async with node.worker() as (_, room):
