@@ -4,8 +4,9 @@ It fits a line to points by stochastic gradient descent, publishes its progress 
 commands once a batch, writes its model after every epoch and finishes early when asked to.
 
 With --trouble it does what trainers do on bad days: `die` ends it in its third epoch without a
-word, `late` connects only after two epochs, `again` trains twice with new sockets, as after a
-restart, `silent` says nothing for a while, `heartbeat` asks for ZMQ's heartbeats.
+word, `mute` before it said anything at all, `late` connects only after two epochs, `again` trains
+twice with new sockets, as after a restart, `silent` says nothing for a while, `heartbeat` asks for
+ZMQ's heartbeats.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import zmq
 
 CONNECT_SECONDS = 0.3
 SILENT_SECONDS = 3
-TROUBLES = ("none", "die", "late", "again", "silent", "heartbeat")
+TROUBLES = ("none", "die", "late", "again", "silent", "heartbeat", "mute")
 
 
 class Controller:
@@ -143,6 +144,8 @@ def main() -> None:
     for _ in range(arguments.helpers):
         # As a data loader: it does not end by itself when the trainer is gone.
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    if arguments.trouble == "mute":
+        os._exit(3)
     heartbeat_ms = 200 if arguments.trouble == "heartbeat" else 0
     for _ in range(2 if arguments.trouble == "again" else 1):
         train(

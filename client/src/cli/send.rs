@@ -177,6 +177,16 @@ impl Outgoing {
         Ok(into)
     }
 
+    /// Removes the archive from the worker, once it was unpacked or refused.
+    pub(super) async fn remove_archive(&self, session: &Session) {
+        if self.unpacked().is_none() {
+            return;
+        }
+        if let Err(error) = session.delete(&self.name, false).await {
+            tracing::warn!(name = %self.name, %error, "the archive stays on the worker");
+        }
+    }
+
     /// Sends it and says so.
     pub(super) async fn send(
         &self,

@@ -59,7 +59,10 @@ pub(super) async fn run(context: &Context<'_>, mut args: Train) -> Result<(), Cl
                 // Trained with once more, a data set is the one that is sent now.
                 package.send(session, &Bars::new(context.output), true).await?;
                 if args.unpack {
-                    package.unpack(context.output, session, true).await?;
+                    let unpacked = package.unpack(context.output, session, true).await;
+                    // It was sent for what is in it. Refused, it is of no use either.
+                    package.remove_archive(session).await;
+                    unpacked?;
                 }
             }
             let accepted = session.submit_jobs(steps).await?;
