@@ -4,8 +4,8 @@
 //! train 1a2b3c4d                        running 2m 13s
 //! epoch 5 of 20  ━━━━━━━━━━━━──────────  batch 12 of 40
 //! all            ━━━━━──────────────────  23%, 4m 2s left
-//! ┌ loss ───────── train 0.123 · val 0.145 · best 0.140 ┐
-//! ┌ output ─────────────────────────────────────────────┐
+//! loss ────────── train 0.123 · val 0.145 · best 0.140
+//! output ─────────────────────────────────────────────
 //! CPU 12 % · …
 //! s stop  c cancel  q leave it running
 //! ```
@@ -20,7 +20,7 @@ use ratatui::{
     style::{Color, Modifier, Style},
     symbols,
     text::{Line, Span},
-    widgets::{Axis, Block, Chart, Dataset, GraphType, LegendPosition, LineGauge, Paragraph},
+    widgets::{Axis, Block, Borders, Chart, Dataset, GraphType, LineGauge, Paragraph},
 };
 
 use super::{
@@ -45,9 +45,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View, now_ms: u64) {
     let bars = 2 * u16::from(job.training.is_known());
     let computer = u16::from(view.computer.is_some());
     let rest = frame.area().height.saturating_sub(2 + steps + bars + computer);
-    // Below this many lines a box is mostly its border.
+    // Below this many lines a curve is mostly its axes.
     let (chart, output) = match rest {
-        0..6 => (0, rest),
+        0..8 => (0, rest),
         _ if !job.training.is_known() => (0, rest),
         _ => (rest * 3 / 5, rest - rest * 3 / 5),
     };
@@ -156,10 +156,10 @@ fn draw_chart(frame: &mut Frame<'_>, area: Rect, training: &Training) {
         return;
     }
     let scale = Scale::of(&[&training.train, &training.val]);
-    let block = Block::bordered()
-        .border_style(FAINT)
-        .title(if scale.logarithmic { " loss, logarithmic " } else { " loss " })
-        .title_top(summary(training).right_aligned());
+    let title = if scale.logarithmic { "loss, logarithmic " } else { "loss " };
+    // A rule stays between the two.
+    let room = (area.width as usize).saturating_sub(title.len() + 2);
+    let block = headed(title).title_top(summary(training, room).right_aligned());
     if training.train.points().len().max(training.val.points().len()) < 2 {
         let words = "the curve begins with the second epoch";
         let inner = block.inner(area);
@@ -168,11 +168,11 @@ fn draw_chart(frame: &mut Frame<'_>, area: Rect, training: &Training) {
         frame.render_widget(Paragraph::new(words).style(FAINT).centered(), middle);
         return;
     }
-    let curves = [("train", &training.train, TRAIN), ("val", &training.val, VAL)];
-    let points = curves.map(|(_, curve, _)| scale.of_all(curve.points()));
-    let sets = curves.iter().zip(&points).map(|((name, _, style), points)| {
+    // The figures above are in the colours of the curves, which is all the legend there has to be.
+    let curves = [(&training.train, TRAIN), (&training.val, VAL)];
+    let points = curves.map(|(curve, _)| scale.of_all(curve.points()));
+    let sets = curves.iter().zip(&points).map(|((_, style), points)| {
         Dataset::default()
-            .name(*name)
             .marker(symbols::Marker::Braille)
             .graph_type(GraphType::Line)
             .style(*style)
@@ -181,7 +181,7 @@ fn draw_chart(frame: &mut Frame<'_>, area: Rect, training: &Training) {
     let (first, last) = scale.epochs;
     let chart = Chart::new(sets.collect())
         .block(block)
-        .legend_position(Some(LegendPosition::TopRight))
+        .legend_position(None)
         .x_axis(
             Axis::default()
                 .style(FAINT)
@@ -192,18 +192,29 @@ fn draw_chart(frame: &mut Frame<'_>, area: Rect, training: &Training) {
             Axis::default()
                 .style(FAINT)
                 .bounds([scale.low, scale.high])
-                .labels([scale.label(scale.low), scale.label(scale.high)]),
+                .labels(scale.labels(area.height)),
         );
     frame.render_widget(chart, area);
 }
 
-/// The newest figures, where a loss that is no number must not be overlooked.
-fn summary(training: &Training) -> Line<'static> {
+/// A part of the screen under a rule with its title.
+fn headed(title: &str) -> Block<'_> {
+    Block::new().borders(Borders::TOP).border_style(FAINT).title(title)
+}
+
+/// The newest figures, as many as there is room for. That a loss is no number must not be
+/// overlooked, so it goes before the best one.
+fn summary(training: &Training, room: usize) -> Line<'static> {
     let mut spans: Vec<Span<'_>> = Vec::new();
+    let mut wide = 0;
     let mut say = |text: String, style: Style| {
-        if !spans.is_empty() {
-            spans.push(Span::styled(" · ", FAINT));
+        let between = if spans.is_empty() { " " } else { " · " };
+        let more = between.chars().count() + text.chars().count();
+        if wide + more > room {
+            return;
         }
+        wide += more;
+        spans.push(Span::styled(between, FAINT));
         spans.push(Span::styled(text, style));
     };
     let figures = [("train", &training.train, TRAIN), ("val", &training.val, VAL)];
@@ -219,16 +230,12 @@ fn summary(training: &Training) -> Line<'static> {
         let style = if loss.is_finite() { TRAIN } else { BAD.patch(STRONG) };
         say(format!("batch {}", figure(loss)), style);
     }
-    if let Some((epoch, loss)) = training.val.best().or(training.train.best()) {
-        say(format!("best {} in epoch {epoch}", figure(loss)), Style::new());
-    }
     let broken = training.train.not_numbers().max(training.val.not_numbers());
     if broken > 0 {
         say(format!("{broken} no number"), BAD);
     }
-    if !spans.is_empty() {
-        spans.insert(0, Span::raw(" "));
-        spans.push(Span::raw(" "));
+    if let Some((epoch, loss)) = training.val.best().or(training.train.best()) {
+        say(format!("best {} in epoch {epoch}", figure(loss)), Style::new());
     }
     Line::from(spans)
 }
@@ -237,10 +244,10 @@ fn draw_output(frame: &mut Frame<'_>, area: Rect, job: &Followed) {
     if area.height == 0 {
         return;
     }
-    let boxed = area.height > 3;
-    let block = Block::bordered().border_style(FAINT).title(" output ");
-    let inner = if boxed { block.inner(area) } else { area };
-    if boxed {
+    let mut inner = area;
+    if area.height > 2 {
+        let block = headed("output ");
+        inner = block.inner(area);
         frame.render_widget(block, area);
     }
     let mut lines: Vec<Line<'_>> = Vec::new();
@@ -319,6 +326,13 @@ impl Scale {
     fn of_all(&self, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         let place = |loss: f64| if self.logarithmic { loss.log10() } else { loss };
         points.iter().map(|&(epoch, loss)| (epoch, place(loss))).collect()
+    }
+
+    /// At the ends of the axis, and in its middle where that is far from both.
+    fn labels(&self, rows: u16) -> Vec<String> {
+        let middle = (rows >= 10).then_some(f64::midpoint(self.low, self.high));
+        let places = [Some(self.low), middle, Some(self.high)];
+        places.into_iter().flatten().map(|place| self.label(place)).collect()
     }
 
     fn label(&self, place: f64) -> String {
@@ -404,6 +418,14 @@ mod tests {
         let screen = shown(&view, 100, 24);
         assert!(screen.contains("train NaN · val inf"), "{screen}");
         assert!(screen.contains("1 no number"), "{screen}");
+    }
+
+    #[test]
+    fn where_there_is_little_room_the_least_important_figure_goes() {
+        let screen = shown(&running(), 42, 20);
+        assert!(screen.contains("loss ─"), "{screen}");
+        assert!(screen.contains("train 0.1600 · val 0.1800"), "{screen}");
+        assert!(!screen.contains("best"), "{screen}");
     }
 
     #[test]

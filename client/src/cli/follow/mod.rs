@@ -11,9 +11,9 @@ mod lines;
 mod screen;
 mod view;
 
-use std::io;
 use std::{
     fmt::Write as _,
+    io,
     pin::{Pin, pin},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -25,14 +25,12 @@ use halyard_protocol::{
 };
 use serde_json::{Value, json};
 
-use self::screen::Screen;
 use self::{
     curve::figure,
+    screen::Screen,
     view::{Followed, Key, View},
 };
-
 use super::{
-    computer,
     exit::{CliError, Exit},
     output::{BAD, FAINT, GOOD, Output, STRONG, printable},
     session::{Context, remark},
@@ -149,9 +147,9 @@ impl Following {
                         self.connection(&event, from, context)?;
                     },
                     Ok(()) = telemetry.changed() => {
-                        let value = telemetry.borrow_and_update().clone();
-                        self.view.computer =
-                            value.and_then(|told| told.value.get("host").map(computer::load));
+                        if let Some(told) = &*telemetry.borrow_and_update() {
+                            self.view.heard(&told.value);
+                        }
                     }
                     () = tokio::time::sleep(wait) => {}
                 }

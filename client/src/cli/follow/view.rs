@@ -7,8 +7,10 @@ use halyard_protocol::channel::{
     JobEvent, JobHappened, JobInfo, JobState, JobStream, TrainerReport,
 };
 
+use serde_json::Value;
+
 use super::curve::Curve;
-use crate::cli::output::printable;
+use crate::cli::{computer, output::printable};
 
 /// Lines of output that are kept for the screen.
 const MOST_LINES: usize = 500;
@@ -104,6 +106,14 @@ impl View {
     /// Follows these, in this order.
     pub(in crate::cli) fn new(jobs: Vec<Followed>) -> Self {
         Self { jobs, ..Self::default() }
+    }
+
+    /// What the worker told of itself. Of its computer it tells in some messages only, and what it
+    /// said holds until it says something else.
+    pub(in crate::cli) fn heard(&mut self, telemetry: &Value) {
+        if let Some(host) = telemetry.get("host") {
+            self.computer = Some(computer::load(host));
+        }
     }
 
     /// The job that is shown.
@@ -301,6 +311,14 @@ pub(super) mod tests {
         assert_eq!(training.left_ms(1_005_000), Some(9000));
         assert_eq!(training.left_ms(1_007_000), Some(7000));
         assert_eq!(training.left_ms(u64::MAX), Some(0));
+    }
+
+    #[test]
+    fn what_the_computer_does_stays_on_the_screen_until_something_newer_is_told() {
+        let mut view = View::default();
+        view.heard(&serde_json::json!({ "host": { "cpu": 0.5 }, "speed": 1 }));
+        view.heard(&serde_json::json!({ "speed": 2 }));
+        assert_eq!(view.computer.as_deref(), Some("CPU 50 % · no graphics card"));
     }
 
     #[test]
