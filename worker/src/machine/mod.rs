@@ -128,8 +128,25 @@ pub struct Asker {
 #[derive(Debug)]
 enum Ask {
     Gate(Asker, Input),
-    Command { asker: Asker, command: Command, arrived: Instant, reply: oneshot::Sender<Ack> },
+    Command {
+        asker: Asker,
+        command: Command,
+        arrived: Instant,
+        reply: oneshot::Sender<Ack>,
+    },
     Picture(Option<String>),
+    /// Everything before this in the queue was said by a peer that left, as was told urgently.
+    Gone(PeerId),
+}
+
+impl Ask {
+    /// Who asks, where it is a peer.
+    fn peer(&self) -> Option<&PeerId> {
+        match self {
+            Self::Gate(asker, _) | Self::Command { asker, .. } => Some(&asker.peer),
+            Self::Picture(_) | Self::Gone(_) => None,
+        }
+    }
 }
 
 impl Machine {
@@ -255,21 +272,13 @@ impl MachineHandle {
         let _ = self.urgent.send(Ask::Picture(trouble)).await;
     }
 
-    /// The peer left or its connection is lost: what it drove stops. Before everything else, and
-    /// without waiting, so that it can be said on any way out.
+    /// The peer left or its connection is lost: what it drove stops, and what it asked for and was
+    /// not begun is not begun any more. Before everything else, and without waiting, so that it can
+    /// be said on any way out.
     pub fn left(&self, asker: Asker) {
-        if let Err(mpsc::error::TrySendError::Full(ask)) =
-            self.urgent.try_send(Ask::Gate(asker, Input::Left))
-        {
-            // The watchdog stops the machine meanwhile; but a lease that stayed taken by somebody
-            // who is gone would lock everybody else out, so this is never lost.
-            let urgent = self.urgent.clone();
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move { urgent.send(ask).await });
-            } else {
-                tracing::error!("the machine did not hear that a peer left: it has too much to do");
-            }
-        }
+        let peer = asker.peer.clone();
+        surely(&self.urgent, Ask::Gate(asker, Input::Left));
+        surely(&self.asks, Ask::Gone(peer));
     }
 
     /// Waits until the machine's task has ended.
@@ -284,5 +293,18 @@ impl MachineHandle {
         let arrived = Instant::now();
         let _ = self.asks.send(Ask::Command { asker, command, arrived, reply }).await;
         answer
+    }
+}
+
+/// Sends what must not be lost. The watchdog stops the machine in any case; but a lease that stayed
+/// taken by somebody who is gone would lock everybody else out.
+fn surely(queue: &mpsc::Sender<Ask>, ask: Ask) {
+    if let Err(mpsc::error::TrySendError::Full(ask)) = queue.try_send(ask) {
+        let queue = queue.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { queue.send(ask).await });
+        } else {
+            tracing::error!("the machine did not hear that a peer left: it has too much to do");
+        }
     }
 }

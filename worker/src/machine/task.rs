@@ -60,6 +60,9 @@ pub(super) struct Task {
     epoch: CancellationToken,
     /// Of those whose commands move the machine: what they began is called off when they are gone.
     hands: HashMap<PeerId, CancellationToken>,
+    /// Who left, and how often, while asks of theirs may still wait: those are not done any more.
+    /// Negative where the end of their asks came before the urgent word that they left.
+    leaving: HashMap<PeerId, i64>,
     reliable: Reliable,
     fault: Option<String>,
     budget: Budget,
@@ -105,6 +108,7 @@ impl Task {
             waiting: HashMap::new(),
             epoch: CancellationToken::new(),
             hands: HashMap::new(),
+            leaving: HashMap::new(),
             fault: None,
             budget: Budget::new(born),
             out,
@@ -134,13 +138,33 @@ impl Task {
                 Some(ask) = urgent.recv() => self.ask(ask),
                 _ = tell.tick() => self.tell(),
                 Some(ended) = self.running.join_next() => self.ended(ended),
-                Some(ask) = asks.recv() => self.ask(ask),
+                Some(ask) = asks.recv() => self.waited(ask),
             }
         }
         self.driver.halt();
         self.running.shutdown().await;
         self.driver.0.close().await;
         tracing::info!(driver = self.driver.0.name(), "the machine stands still");
+    }
+
+    /// Something that waited for its turn, meanwhile overtaken by what is urgent.
+    fn waited(&mut self, ask: Ask) {
+        match ask {
+            Ask::Gone(peer) => self.leaves(peer, -1),
+            ask if ask.peer().and_then(|peer| self.leaving.get(peer)).is_some_and(|n| *n > 0) => {
+                tracing::debug!(?ask, "not done: who asked has left");
+            }
+            ask => self.ask(ask),
+        }
+    }
+
+    fn leaves(&mut self, peer: PeerId, more: i64) {
+        let times = self.leaving.get(&peer).copied().unwrap_or(0) + more;
+        if times == 0 {
+            self.leaving.remove(&peer);
+        } else {
+            self.leaving.insert(peer, times);
+        }
     }
 
     fn ask(&mut self, ask: Ask) {
@@ -153,6 +177,8 @@ impl Task {
                 let events = self.gate.fault(Rule::Picture, trouble);
                 self.publish(events);
             }
+            // Nothing is urgent about it.
+            Ask::Gone(_) => {}
         }
     }
 
@@ -172,10 +198,11 @@ impl Task {
             self.hands.clear();
             self.turn();
         }
-        if input == Input::Left
-            && let Some(hands) = self.hands.remove(&asker.peer)
-        {
-            hands.cancel();
+        if input == Input::Left {
+            self.leaves(asker.peer.clone(), 1);
+            if let Some(hands) = self.hands.remove(&asker.peer) {
+                hands.cancel();
+            }
         }
         self.publish(events);
     }

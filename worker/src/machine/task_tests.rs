@@ -323,3 +323,42 @@ async fn what_moves_is_called_off_when_its_asker_is_gone() {
     // Said again after a reconnect, it is answered and not begun once more.
     assert_eq!(code(&handle.command(ann(), dance).await.await.unwrap()), "stopped");
 }
+
+#[tokio::test]
+async fn what_somebody_asked_for_who_is_gone_is_not_begun_any_more() {
+    let yard = Yard::new();
+    let handle = yard.machine.handle();
+    let dance = Command {
+        id: "1".into(),
+        name: "dance".into(),
+        args: Value::Null,
+        deadline_ms: None,
+        echo: None,
+    };
+    // The machine has no turn in between: her asks still wait when the urgent word overtakes them.
+    handle.lease(ann(), LeaseRequest::Request).await;
+    let dancing = handle.command(ann(), dance).await;
+    handle.left(ann());
+    // Answered after all of them, since asks are taken in order.
+    yard.command(eve(), "1", "look", Value::Null).await;
+    assert_eq!(handle.standing().borrow().holder, None, "nobody holds a lease for ever");
+    let begun = tokio::time::timeout(Duration::from_millis(100), dancing).await;
+    assert!(matches!(begun, Ok(Err(_))), "never begun: {begun:?}");
+    // On her next connection she is heard.
+    handle.lease(ann(), LeaseRequest::Request).await;
+    yard.until(|s| s.holder == Some(ann().peer)).await;
+}
+
+#[tokio::test]
+async fn who_left_during_a_flood_of_urgent_wishes_is_heard_when_back() {
+    let yard = Yard::new();
+    let handle = yard.machine.handle();
+    let clear = || handle.estop(eve(), EstopAction::Clear).now_or_never();
+    while clear().is_some() {}
+    // Of her leaving, the urgent word comes after the other one.
+    handle.left(ann());
+    yard.command(eve(), "1", "look", Value::Null).await;
+    yard.until_driver("a moment later", |_| handle.facts().born.elapsed().as_millis() > 200).await;
+    handle.lease(ann(), LeaseRequest::Request).await;
+    yard.until(|s| s.holder == Some(ann().peer)).await;
+}
