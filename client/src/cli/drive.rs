@@ -173,6 +173,7 @@ fn last_words(events: &mut Receiver<SessionEvent>, rule: &str) -> Option<String>
 fn reason(rule: &str) -> String {
     let why = match rule {
         "estop" => "the emergency stop is latched; an operator has to clear it",
+        "lease" => "the controls were taken from us, or our connection was lost",
         "watchdog" => "the machine heard nothing from us for too long",
         "picture" => "our picture is too old to drive by",
         "driver" => "what moves the machine does not follow",

@@ -23,6 +23,8 @@ export function whyStopped(rule, limits, fault) {
       return fault
         ? `Stopped: ${fault}. It is started again by itself.`
         : `Stopped: what moves the machine did not follow. ${AGAIN}`;
+    case 'lease':
+      return `Stopped: the controls were taken from you, or your connection was lost. ${AGAIN}`;
     case 'estop':
       return `The emergency stop was pressed. ${AGAIN}`;
     default:

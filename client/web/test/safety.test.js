@@ -119,7 +119,7 @@ test('no more wait than anybody can look through', () => {
 });
 
 test('every rule that stops the machine is told in words that say what to do', () => {
-  for (const rule of ['watchdog', 'picture', 'not_finite', 'driver', 'estop']) {
+  for (const rule of ['watchdog', 'picture', 'not_finite', 'driver', 'lease', 'estop']) {
     assert.match(whyStopped(rule, {}, null) ?? '', /press again/, rule);
   }
   assert.match(whyStopped('driver', {}, 'the cable is out') ?? '', /the cable is out/);

@@ -372,25 +372,30 @@ impl Gate {
         access: Access,
         request: LeaseRequest,
     ) -> Vec<Event> {
-        let held_before = self.lease.holder().is_some();
+        let before = self.lease.holder().cloned();
         let (result, change) = match request {
             LeaseRequest::Request => (self.lease.request(peer, access), LeaseChange::Granted),
-            LeaseRequest::Take if held_before => {
+            LeaseRequest::Take if before.is_some() => {
                 (self.lease.take(peer, access), LeaseChange::Taken)
             }
             LeaseRequest::Take => (self.lease.take(peer, access), LeaseChange::Granted),
             LeaseRequest::Release => (self.lease.release(peer), LeaseChange::Released),
         };
         match result {
-            Ok(true) => vec![self.lease_changed(change)],
+            Ok(true) => vec![self.lease_changed(change, before)],
             Ok(false) => Vec::new(),
             Err(refused) => self.refuse(now, peer, Rule::Lease, refused.to_string()),
         }
     }
 
-    /// Nothing of the old driver's outlives the lease: neither speed nor sequence nor picture.
-    fn lease_changed(&mut self, change: LeaseChange) -> Event {
+    /// Nothing of the old driver's outlives the lease: neither speed nor sequence nor picture. Who
+    /// lost it with a hand on the controls was stopped.
+    fn lease_changed(&mut self, change: LeaseChange, before: Option<PeerId>) -> Event {
         self.counts.lease_changes += 1;
+        let lost = matches!(change, LeaseChange::Lost | LeaseChange::Taken);
+        if let Some(driver) = before.filter(|_| lost && self.hand.is_some_and(|hand| hand.held)) {
+            self.stopped = Some(Stopped { rule: Rule::Lease, driver });
+        }
         self.heard = None;
         self.hand = None;
         self.limited = false;
@@ -432,7 +437,7 @@ impl Gate {
     fn left(&mut self, peer: &PeerId) -> Vec<Event> {
         self.refusals.forget(peer);
         match self.lease.release(peer) {
-            Ok(_) => vec![self.lease_changed(LeaseChange::Lost)],
+            Ok(_) => vec![self.lease_changed(LeaseChange::Lost, Some(peer.clone()))],
             Err(_) => Vec::new(),
         }
     }

@@ -409,6 +409,47 @@ fn losing_the_driver_stops_the_machine_and_frees_the_lease() {
 }
 
 #[test]
+fn who_lost_the_lease_with_a_hand_on_the_controls_has_to_let_go_once() {
+    let causes: [fn(&mut Yard); 2] = [
+        // Its connection was lost, and it is back.
+        |yard| drop(yard.gate.input(yard.now, &peer("ann"), Access::Operator, Input::Left)),
+        |yard| {
+            let take = Input::Lease(LeaseRequest::Take);
+            yard.gate.input(yard.now, &peer("bob"), Access::Admin, take);
+            yard.lease("bob", LeaseRequest::Release);
+        },
+    ];
+    for cause in causes {
+        let mut yard = Yard::with_ann();
+        yard.drive_for_a_second(1.0);
+        cause(&mut yard);
+        yard.lease("ann", LeaseRequest::Request);
+        assert_eq!(yard.gate.stopped_by(), Some(Rule::Lease));
+        yard.drive_for_a_second(1.0);
+        assert_eq!(yard.speed(), 0.0, "a hand that stays on the controls starts nothing");
+        yard.drive("ann", 0.0, false);
+        yard.drive_for_a_second(1.0);
+        assert_eq!(yard.speed(), 1.0);
+    }
+}
+
+#[test]
+fn a_worker_that_was_held_up_does_not_make_up_for_it_with_a_jump() {
+    let mut yard = Yard::with_ann();
+    yard.wait(TICK);
+    yard.drive("ann", 1.5, true);
+    yard.now += WATCHDOG.saturating_sub(TICK);
+    yard.gate.step(yard.now);
+    assert!(yard.speed() < 0.5, "{} m/s in one step", yard.speed());
+    // What brakes is not held back.
+    yard.drive_for_a_second(1.5);
+    yard.drive("ann", 0.0, false);
+    yard.now += WATCHDOG;
+    yard.gate.step(yard.now);
+    assert_eq!(yard.speed(), 0.0);
+}
+
+#[test]
 fn the_speed_of_one_driver_is_not_the_next_ones() {
     let mut yard = Yard::with_ann();
     yard.drive_for_a_second(1.5);

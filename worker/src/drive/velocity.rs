@@ -5,6 +5,10 @@ use std::time::Duration;
 use halyard_protocol::limits::DRIVE_WATCHDOG;
 use serde::Serialize;
 
+/// The most time that a machine gets faster for in one step. A worker that was held up for longer
+/// does not make up for it with a jump; braking is never held back.
+const LONGEST_STEP: Duration = Duration::from_millis(100);
+
 /// Where to, how fast.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Velocity {
@@ -75,14 +79,16 @@ impl Limits {
 
     /// How far towards `target` the machine may get from `now` within `dt`.
     pub fn slew(&self, now: Velocity, target: Velocity, dt: Duration) -> Velocity {
-        let dt = dt.as_secs_f64();
-        let getting_slower =
-            target.linear.abs() < now.linear.abs() || target.linear * now.linear < 0.0;
-        let linear_rate =
-            if getting_slower { self.linear_braking } else { self.linear_acceleration };
+        let turning = self.angular_acceleration;
         Velocity {
-            linear: towards(now.linear, target.linear, linear_rate * dt),
-            angular: towards(now.angular, target.angular, self.angular_acceleration * dt),
+            linear: ramp(
+                now.linear,
+                target.linear,
+                dt,
+                self.linear_acceleration,
+                self.linear_braking,
+            ),
+            angular: ramp(now.angular, target.angular, dt, turning, turning),
         }
     }
 
@@ -92,6 +98,21 @@ impl Limits {
         let angular = self.max_angular / self.angular_acceleration;
         Duration::from_secs_f64(linear.max(angular))
     }
+}
+
+/// One of the two speeds: getting slower first, also where it turns round.
+fn ramp(now: f64, target: f64, dt: Duration, faster: f64, slower: f64) -> f64 {
+    let turns_round = target * now < 0.0;
+    let dt = dt.as_secs_f64();
+    let longest = LONGEST_STEP.as_secs_f64();
+    if !turns_round && target.abs() >= now.abs() {
+        return towards(now, target, faster * dt.min(longest));
+    }
+    let stands_after = now.abs() / slower;
+    if turns_round && stands_after < dt {
+        return towards(0.0, target, faster * (dt - stands_after).min(longest));
+    }
+    towards(now, if turns_round { 0.0 } else { target }, slower * dt)
 }
 
 fn towards(now: f64, target: f64, most: f64) -> f64 {
@@ -111,9 +132,12 @@ mod tests {
         assert!((after.linear - 0.3).abs() < 1e-9, "{after:?}");
         let after = limits.slew(fast, Velocity::ZERO, tenth);
         assert!((after.linear - 0.9).abs() < 1e-9, "{after:?}");
-        // Turning round brakes first.
-        let after = limits.slew(fast, Velocity { linear: -1.5, angular: 0.0 }, tenth);
+        // Turning round brakes first, and gets faster with what is left of the time.
+        let back = Velocity { linear: -1.5, angular: 0.0 };
+        let after = limits.slew(fast, back, tenth);
         assert!((after.linear - 0.9).abs() < 1e-9, "{after:?}");
+        let after = limits.slew(Velocity { linear: 0.3, angular: 0.0 }, back, tenth);
+        assert!((after.linear + 0.15).abs() < 1e-9, "{after:?}");
     }
 
     #[test]
