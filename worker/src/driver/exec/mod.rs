@@ -190,3 +190,31 @@ impl Drop for ExecDriver {
         self.stop.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_is_being_ended_counts_as_one_that_does_not_follow() {
+        let home = tempfile::tempdir().expect("a folder");
+        let asked_to_end = home.path().join("asked");
+        // It floods, so it is ended, and takes its time over that.
+        let script = format!(
+            r#"trap ': > {}' TERM; echo '{{"type":"hello","protocol":1,"name":"x"}}'
+            i=0; while [ $i -lt 2000 ]; do echo x; i=$((i + 1)); done; while :; do sleep 0.05; done"#,
+            asked_to_end.display()
+        );
+        let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        let mut driver = ExecDriver::start(command).await.expect("a driver");
+        let ended = async {
+            while !asked_to_end.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("it is ended");
+        let fault = driver.fault().expect("nobody drives meanwhile");
+        assert!(fault.contains("lines a second"), "{fault}");
+        driver.close().await;
+    }
+}

@@ -124,17 +124,20 @@ impl Program {
                 Ok(mut run) => {
                     set_fault(&shown, None);
                     let abilities = Arc::clone(&self.abilities);
-                    let ended = run.serve(&abilities, &mut wished, &mut asked, &shown, &stop).await;
-                    run.end(matches!(ended, Ended::Stopped)).await;
-                    match ended {
-                        Ended::Stopped => return,
-                        Ended::Failed(why) => why,
+                    match run.serve(&abilities, &mut wished, &mut asked, &shown, &stop).await {
+                        Ended::Stopped => return run.end(true).await,
+                        Ended::Failed(why) => {
+                            // Before it is ended, which may take seconds: it does not follow any more.
+                            set_fault(&shown, Some(failed(&why)));
+                            run.end(false).await;
+                            why
+                        }
                     }
                 }
                 Err(why) => why,
             };
             let pause = pauses.after(started.elapsed());
-            set_fault(&shown, Some(format!("the driver program failed: {why}")));
+            set_fault(&shown, Some(failed(&why)));
             tracing::error!(%why, ?pause, "the driver program failed and is started again");
             // What was asked of it meanwhile is answered and not done later.
             let deadline = tokio::time::sleep(pause);
@@ -395,6 +398,10 @@ fn ended(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("it was killed by signal {signal}"),
         (None, None) => "it ended".to_owned(),
     }
+}
+
+fn failed(why: &str) -> String {
+    format!("the driver program failed: {why}")
 }
 
 fn set_fault(shown: &Mutex<Shown>, fault: Option<String>) {
