@@ -411,7 +411,8 @@ async fn answer(desk: Desk, peer: Peer, mut waiting: mpsc::Receiver<String>) {
 
 /// A line for people, without the `::` of words.
 fn people(text: &str) -> String {
-    format!("{SPEAKER} {}", text.replace("::", ": :"))
+    // Twice, for three colons in a row leave two of them beside each other.
+    format!("{SPEAKER} {}", text.replace("::", ": :").replace("::", ": :"))
 }
 
 fn not_understood(text: &str) -> String {
@@ -433,6 +434,8 @@ mod tests {
         assert!(line.starts_with("halyard: \"INPUT_FILE\" is not done here"), "{line}");
         assert!(line.contains("FILE_REQUEST") && !line.contains("::"), "{line}");
         assert!(not_understood(&"x".repeat(100_000)).len() < 300);
-        assert!(!people("FILE_META::a:1:b").contains("::"));
+        for text in ["FILE_META::a:1:b", "a:::b", "::::", ":::::::"] {
+            assert!(!people(text).contains("::"), "{text}");
+        }
     }
 }

@@ -19,7 +19,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use super::{
     SPEAKER,
     jobs::{Gone, Teller},
-    place::{below, or_top},
+    place::{Place, below, or_top},
     script::{self, Script},
     words,
 };
@@ -272,20 +272,11 @@ impl Package {
         let name = format!("trained_{}.zip", self.stem().replace(':', "_"));
         let archive = below(&self.folder, &name);
         let (place, prefix, made) = (teller.place.clone(), prefix.to_owned(), archive.clone());
-        let folder = self.folder.clone();
-        let zipped = tokio::task::spawn_blocking(move || {
-            place.dir().create_dir_all(folder)?;
-            let file = place.dir().create(&made)?.into_std();
-            zip(file, place.dir(), &prefix, &results)
-        });
+        let zipped =
+            tokio::task::spawn_blocking(move || Zipped::make(place, made, &prefix, &results));
         match zipped.await {
-            Ok(Ok(())) => {
-                let sent = self.send(teller, &archive, Some(&name)).await;
-                let place = teller.place.clone();
-                let _ =
-                    tokio::task::spawn_blocking(move || place.dir().remove_file(&archive)).await;
-                sent
-            }
+            // It goes when it is sent, and also when its receiver is gone in the middle of that.
+            Ok(Ok(_zipped)) => self.send(teller, &archive, Some(&name)).await,
             Ok(Err(error)) => {
                 teller.say(format!("{SPEAKER} the results cannot be zipped: {error}\n")).await
             }
@@ -317,6 +308,38 @@ impl Package {
         match sent {
             Ok(()) => Ok(()),
             Err(error) => teller.say(format!("{SPEAKER} {file} was not sent: {error}\n")).await,
+        }
+    }
+}
+
+/// A zip of results, removed when dropped.
+struct Zipped {
+    place: Place,
+    name: String,
+}
+
+impl Zipped {
+    /// Blocks. A disk that fills up on the way is not left with half of it.
+    fn make(
+        place: Place,
+        name: String,
+        prefix: &str,
+        results: &[(String, u64)],
+    ) -> io::Result<Self> {
+        if let Some((folder, _)) = name.rsplit_once('/') {
+            place.dir().create_dir_all(folder)?;
+        }
+        let file = place.dir().create(&name)?.into_std();
+        let zipped = Self { place, name };
+        zip(file, zipped.place.dir(), prefix, results)?;
+        Ok(zipped)
+    }
+}
+
+impl Drop for Zipped {
+    fn drop(&mut self) {
+        if let Err(error) = self.place.dir().remove_file(&self.name) {
+            tracing::warn!(%error, file = self.name, "a zip of results stays");
         }
     }
 }
@@ -394,5 +417,23 @@ mod tests {
         };
         let names = [name(0), name(1)];
         assert_eq!(names, ["centroid/best.ckpt", "log.csv"]);
+    }
+
+    #[test]
+    fn a_zip_of_results_goes_when_it_was_sent_and_when_it_cannot_be_made() {
+        let home = tempfile::tempdir().expect("a folder");
+        std::fs::write(home.path().join("log.csv"), "1").expect("written");
+        let place = Place::open(home.path()).expect("opened");
+        let zip = home.path().join("packages/1/trained.zip");
+        let make = |results: &[(String, u64)]| {
+            Zipped::make(place.clone(), "packages/1/trained.zip".to_owned(), "", results)
+        };
+        let zipped = make(&[("log.csv".to_owned(), 1)]).expect("made");
+        assert!(zip.is_file());
+        drop(zipped);
+        assert!(!zip.exists());
+        // The second result is gone meanwhile, as half of it would be on a full disk.
+        let broken = make(&[("log.csv".to_owned(), 1), ("gone.csv".to_owned(), 1)]);
+        assert!(broken.is_err() && !zip.exists());
     }
 }

@@ -215,10 +215,12 @@ fn train(spec: Train, around: &Around<'_>) -> Result<Plan, Vec<Problem>> {
         }
     }
     let mut texts: Vec<String> = Vec::new();
-    for (at, mut text) in contents.into_iter().enumerate() {
-        for (old, new) in spec.path_mappings.iter().filter(|(old, _)| !old.is_empty()) {
-            text = text.replace(old, new);
-        }
+    for (at, text) in contents.into_iter().enumerate() {
+        let Some(text) = exchanged(text, &spec.path_mappings) else {
+            let most = config::MOST_BYTES;
+            let words = format!("with its paths exchanged it has more than {most} bytes");
+            return Err(vec![Problem::new(&format!("config_contents[{at}]"), words)]);
+        };
         configs.push((around.folder.to_owned(), format!("rtc_config_{at}.yaml")));
         texts.push(text);
     }
@@ -303,6 +305,22 @@ fn train(spec: Train, around: &Around<'_>) -> Result<Plan, Vec<Problem>> {
     }
     let model_types = spec.model_types;
     Ok(Plan { model_types, run_names, labels, remarks, ..Plan::of("train", steps, names) })
+}
+
+/// A configuration with its paths exchanged; nothing where it becomes larger than any is. Reckoned
+/// before it is done: a few mappings can make gigabytes of a few kilobytes.
+fn exchanged(mut text: String, mappings: &BTreeMap<String, String>) -> Option<String> {
+    let fits = |bytes: usize| (bytes as u64) <= config::MOST_BYTES;
+    for (old, new) in mappings.iter().filter(|(old, _)| !old.is_empty()) {
+        let count = text.matches(old.as_str()).count();
+        let bytes =
+            (text.len() - count * old.len()).saturating_add(count.saturating_mul(new.len()));
+        if !fits(bytes) {
+            return None;
+        }
+        text = text.replace(old.as_str(), new);
+    }
+    fits(text.len()).then_some(text)
 }
 
 fn track(spec: Track, place: &Place) -> Result<Plan, Vec<Problem>> {
@@ -511,6 +529,24 @@ mod tests {
         let written = std::fs::read_to_string(written).expect("written");
         assert!(written.contains(&place.path("p/labels.slp")), "{written}");
         assert!(plan.remarks[0].contains("does not read HDF5"), "{:?}", plan.remarks);
+    }
+
+    #[test]
+    fn mappings_that_make_gigabytes_of_a_message_are_refused_before_they_do() {
+        let (home, place) = place();
+        // As much as one message holds: 20 KB by 20 KB would be 400 MB, the next one more still.
+        let (many, long) = ("a".repeat(20_000), "a".repeat(20_000));
+        let spec = json!({
+            "type": "train", "config_content": many,
+            "path_mappings": {"a": long, "aa": "b".repeat(10_000)},
+        });
+        assert_eq!(wrong(&place, &spec), [("config_contents[0]".to_owned(), String::new())]);
+        assert!(!home.path().join("vast/packages").exists());
+        let mappings = |new: &str| [("a".to_owned(), new.to_owned())].into();
+        let most = config::MOST_BYTES as usize;
+        let fits = exchanged("a".repeat(16), &mappings(&"b".repeat(most / 16)));
+        assert_eq!(fits.map(|text| text.len()), Some(most));
+        assert_eq!(exchanged("a".repeat(17), &mappings(&"b".repeat(most / 16))), None);
     }
 
     #[test]
