@@ -17,6 +17,22 @@ pub enum Remark {
     HeardAgain,
 }
 
+impl Remark {
+    /// The words for all of them.
+    pub const CODES: [&str; 4] = ["late", "restarted", "silent", "heard_again"];
+
+    /// Its word.
+    pub fn code(&self) -> &'static str {
+        let [late, restarted, silent, heard_again] = Self::CODES;
+        match self {
+            Self::Late => late,
+            Self::Restarted => restarted,
+            Self::Silent(_) => silent,
+            Self::HeardAgain => heard_again,
+        }
+    }
+}
+
 /// Watches one trainer.
 #[derive(Debug, Clone)]
 pub struct Watch {

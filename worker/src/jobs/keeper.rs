@@ -14,7 +14,10 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
     io::{self, Write},
-    os::unix::process::ExitStatusExt,
+    os::unix::{
+        fs::{DirBuilderExt, OpenOptionsExt},
+        process::ExitStatusExt,
+    },
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -381,10 +384,17 @@ pub fn fate(dir: &Path) -> io::Result<Fate> {
     Ok(Fate::Gone)
 }
 
-/// Writes a file whole or not at all, and durably.
+/// Makes a folder that nobody else on this computer looks into: what a job is told and what it
+/// prints may hold its owner's secrets.
+pub fn make_private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Writes a file whole or not at all, durably, and for its owner's eyes alone.
 pub fn write_json(dir: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let draft = dir.join(format!("{name}.new"));
-    let mut file = File::create(&draft)?;
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     serde_json::to_writer(&mut file, value).map_err(io::Error::other)?;
     file.sync_all()?;
     fs::rename(draft, dir.join(name))?;

@@ -6,8 +6,9 @@
 //!   that cannot be read is somebody else's doing: the file is kept under another name before the log
 //!   goes on from the last event that is whole.
 //! * It is bounded: beyond [`MOST_BYTES`] no lines of standard output and no batches are written,
-//!   beyond twice that no lines of standard error, beyond four times no epochs: a flood must not drown
-//!   what matters more. The program's whole output is in files of its own.
+//!   beyond twice that no lines of standard error, beyond four times no epochs and no remarks about
+//!   the trainer: a flood must not drown what matters more. The program's whole output is in files of
+//!   its own.
 //!
 //! Everything here blocks.
 
@@ -19,6 +20,8 @@ use std::{
 };
 
 use halyard_protocol::channel::{JobEvent, JobHappened, JobState, JobStream, TrainerReport};
+
+use crate::bridge::Remark;
 
 /// The log's size from which on lines of standard output are left out.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
@@ -50,7 +53,7 @@ pub enum Weight {
     Light,
     /// Lines of standard error.
     Middle,
-    /// Epochs.
+    /// Epochs, and remarks about a trainer, which makes as many as it likes.
     Heavy,
     /// Everything else, of which there is little: it is written whatever else is there.
     Needed,
@@ -64,6 +67,7 @@ impl Weight {
             JobHappened::Line { .. } => Self::Middle,
             JobHappened::Progress { report } if report.contains("\"batch_") => Self::Light,
             JobHappened::Progress { .. } => Self::Heavy,
+            JobHappened::Note { code, .. } if Remark::CODES.contains(&code.as_str()) => Self::Heavy,
             _ => Self::Needed,
         }
     }
@@ -351,6 +355,15 @@ mod tests {
         assert_eq!(append(&mut log, 1, report("epoch_end", 3)), 1, "the curve goes on");
         assert_eq!(log.told().epoch, Some(4));
         while append(&mut log, 1, report("epoch_begin", 4)) > 0 {}
+        assert!(log.bytes < 9000, "{}", log.bytes);
+        // Nor does a trainer that begins anew again and again fill the disk with remarks on that.
+        let again = JobHappened::Note {
+            code: Remark::Restarted.code().to_owned(),
+            message: "the trainer began anew".to_owned(),
+        };
+        for _ in 0..1000 {
+            append(&mut log, 1, again.clone());
+        }
         assert!(log.bytes < 9000, "{}", log.bytes);
         assert_eq!(append(&mut log, 1, state(JobState::Failed)), 1);
         let notes = log.page(1, 100_000).expect("read");

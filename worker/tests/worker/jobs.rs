@@ -276,6 +276,22 @@ async fn a_job_runs_and_everything_it_did_is_told_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_job_was_told_and_printed_is_nobody_elses_on_this_computer() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = Home::new();
+    let world = home.world().await;
+    let operator = world.operator().await;
+    let jobs = submit(&operator, vec![step("say", &[("text", json!("hello"))])]).await;
+    whole(&operator, &jobs[0]).await;
+    let folder = home.jobs.path().join(&jobs[0]);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    // Its whole environment stands there, with whatever the owner hands on.
+    assert_eq!(mode(&folder.join("run.json")), 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_in_the_configuration_is_refused_with_what_is_accepted() {
     let home = Home::new();
     let world = home.world().await;

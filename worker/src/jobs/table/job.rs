@@ -183,17 +183,15 @@ impl Job {
     }
 
     pub(super) fn remark(&mut self, remark: &Remark) {
-        let (code, words) = match remark {
-            Remark::Late => {
-                ("late", "the trainer was heard late: its first reports are lost".into())
-            }
-            Remark::Restarted => ("restarted", "the trainer began anew".to_owned()),
+        let words = match remark {
+            Remark::Late => "the trainer was heard late: its first reports are lost".to_owned(),
+            Remark::Restarted => "the trainer began anew".to_owned(),
             Remark::Silent(since) => {
-                ("silent", format!("the trainer has reported nothing for {} s", since.as_secs()))
+                format!("the trainer has reported nothing for {} s", since.as_secs())
             }
-            Remark::HeardAgain => ("heard_again", "the trainer is heard again".to_owned()),
+            Remark::HeardAgain => "the trainer is heard again".to_owned(),
         };
-        self.note(code, words);
+        self.note(remark.code(), words);
     }
 }
 

@@ -43,7 +43,7 @@ impl Table {
     /// Reads what the folder knows. Nothing is started or taken up yet.
     pub(in crate::jobs) fn open(plan: Plan) -> Result<Self, JobsError> {
         let failed = |source| JobsError::Folder { path: plan.dir.clone(), source };
-        fs::create_dir_all(&plan.dir).map_err(failed)?;
+        keeper::make_private(&plan.dir).map_err(failed)?;
         let lock = File::create(plan.dir.join("lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}

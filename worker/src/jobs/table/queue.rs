@@ -201,7 +201,7 @@ impl Table {
 
     fn queue(&mut self, spec: Spec) -> io::Result<()> {
         let dir = self.plan.dir.join(&spec.job);
-        fs::create_dir(&dir)?;
+        keeper::make_private(&dir)?;
         let written = || {
             let mut log = EventLog::open(&dir.join(EVENTS))?;
             let queued = state(JobState::Queued, None, None);
