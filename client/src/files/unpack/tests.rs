@@ -285,6 +285,20 @@ fn a_bomb_is_refused_while_it_comes() {
 }
 
 #[test]
+fn headers_without_end_are_refused_although_they_are_no_entries() {
+    let limits = UnpackLimits { entries: 10, ..UnpackLimits::default() };
+    let comment = (EntryType::XGlobalHeader, &[b'x'; 500][..]);
+    for (kind, bytes) in [comment, (EntryType::Directory, b"")] {
+        let mut entries = vec![("a", EntryType::Directory, &b""[..])];
+        entries.extend([("a", kind, bytes)].repeat(100));
+        let few = gzip(&tar_of(&entries[..10]));
+        assert!(unpacked_with(&few, &limits).1.is_ok());
+        let failure = refusal_with(&gzip(&tar_of(&entries)), &limits);
+        assert_eq!(failure.code, FileErrorCode::TooLarge, "{failure}");
+    }
+}
+
+#[test]
 fn entries_bytes_and_depth_are_bounded() {
     use EntryType as T;
     let limits = UnpackLimits { entries: 3, depth: 2, bytes: 10, ..UnpackLimits::default() };

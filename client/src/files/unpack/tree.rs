@@ -20,6 +20,10 @@ use crate::files::{
     space::{Promise, Space},
 };
 
+/// Bytes of headers, long names and attributes for each entry that is accepted, on average: a header
+/// and the longest name have less than half of it.
+const META_BYTES: u64 = 4 * 1024;
+
 /// Writes entries into an opened folder, and nowhere else.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -31,6 +35,8 @@ pub(crate) struct Tree {
     seen: HashMap<String, (String, bool)>,
     open: Option<Open>,
     done: Unpacked,
+    /// Bytes that were no file's.
+    meta: u64,
     /// Where every file has to find room; a folder whose room is promised as a whole has none.
     space: Option<Space>,
 }
@@ -54,6 +60,7 @@ impl Tree {
             seen: HashMap::new(),
             open: None,
             done: Unpacked::default(),
+            meta: 0,
             space: None,
         }
     }
@@ -160,6 +167,7 @@ impl Tree {
         self.seen = HashMap::new();
         self.open = None;
         self.done = Unpacked::default();
+        self.meta = 0;
     }
 
     fn create(&self, name: &RelativeName) -> io::Result<File> {
@@ -255,6 +263,19 @@ impl Sink for Tree {
         }
         if entry.executable {
             make_executable(&file);
+        }
+        Ok(())
+    }
+
+    /// Headers need no room, but a compressed archive could have them without end.
+    fn meta(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.meta = self.meta.saturating_add(bytes.len() as u64);
+        let most = self.limits.entries.saturating_mul(META_BYTES);
+        if self.meta > most {
+            return Err(Failure::new(
+                FileErrorCode::TooLarge,
+                format!("its headers and attributes have more than {most} bytes"),
+            ));
         }
         Ok(())
     }
