@@ -145,6 +145,25 @@ async fn a_wrong_token_ends_with_4_and_the_servers_words() {
 }
 
 #[tokio::test]
+async fn the_other_ends_words_do_not_paint_the_terminal_in_an_error_either() {
+    let broker = Broker::start().await;
+    let link = broker.url.join("r/ab12#s3cret-tok").unwrap().to_string();
+    let words = "Sorry\u{1b}]0;another title\u{7}\u{9b}2J";
+    let refusal = json!({"type": "error", "code": "INVALID_TOKEN", "message": words});
+    let home = tempfile::tempdir().unwrap();
+    let mut command = halyard(home.path());
+    // As on a terminal, where colours pass.
+    command.args(["join", link.as_str()]).env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1");
+    let (output, ()) = tokio::join!(
+        async { within("the program ends", command.output()).await.unwrap() },
+        answer_register(&broker, refusal)
+    );
+    let said = stderr(&output);
+    assert!(said.contains("Sorry") && said.contains("\u{1b}["), "in our own colours: {said:?}");
+    assert!(!said.contains("\u{1b}]") && !said.contains(['\u{7}', '\u{9b}']), "{said:?}");
+}
+
+#[tokio::test]
 async fn a_room_without_a_worker_ends_with_5_and_what_to_do() {
     let broker = Broker::start().await;
     let registered = json!({

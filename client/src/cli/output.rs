@@ -86,7 +86,7 @@ impl Output {
             let words = json!({ "event": "error", "code": error.code, "message": error.message });
             let _ = self.raw(&words.to_string());
         } else {
-            let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {}", error.message);
+            let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {}", printed(&error.message));
         }
         error.exit
     }
@@ -113,6 +113,11 @@ pub(super) fn bytes(count: u64) -> String {
 /// Somebody else's words, fit for a terminal.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Several lines, some of which may be somebody else's words.
+fn printed(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Cells in columns, two blanks apart. The last column is not padded.
@@ -147,5 +152,6 @@ mod tests {
     #[test]
     fn nobody_else_paints_the_terminal() {
         assert_eq!(printable("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+        assert_eq!(printed("one\ntwo\u{1b}]0;x\u{7}"), "one\ntwo\u{fffd}]0;x\u{fffd}");
     }
 }
