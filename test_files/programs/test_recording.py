@@ -130,6 +130,13 @@ async def test_a_full_disk_is_told_and_driving_goes_on(tmp_path: Path):
             drove = await room.halyard("drive", room.operator, "--linear", "0.5", "--for", "1s")
             assert drove.status == 0, drove.errors
             assert (await status(room))["drive"]["counts"]["trips"] == {}
+            # It is tried again, for days if need be, and each time leaves nothing behind.
+            inside = Path(f"/proc/{process.pid}/root{full}")
+            names, changed = sorted(inside.iterdir()), inside.stat().st_mtime_ns
+            async with asyncio.timeout(30):
+                while inside.stat().st_mtime_ns == changed:
+                    await asyncio.sleep(0.1)
+            assert sorted(inside.iterdir()) == names
         finally:
             await programs.stop(process, "halyard-worker")
 

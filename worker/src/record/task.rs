@@ -343,11 +343,8 @@ impl Disk {
             Job::Fragment { mut fragment, next } => {
                 let Some(header) = self.header.clone() else { return Ok(()) };
                 if self.video.is_none() {
-                    let path = self.begin("mp4")?;
-                    let mut file = File::create_new(&path)?;
-                    self.count(&mut file, &header)?;
+                    self.video = Some(self.begin("mp4", &header)?);
                     self.number = 0;
-                    self.video = Some((path, file));
                     self.show();
                 }
                 self.number += 1;
@@ -359,10 +356,8 @@ impl Disk {
             }
             Job::Line(line) => {
                 if self.lines.is_none() {
-                    let path = self.begin("jsonl")?;
-                    let mut file = File::create_new(&path)?;
-                    self.count(&mut file, format!("{}\n", self.first).as_bytes())?;
-                    self.lines = Some((path, file));
+                    let first = format!("{}\n", self.first);
+                    self.lines = Some(self.begin("jsonl", first.as_bytes())?);
                     self.show();
                 }
                 if let Some((path, mut file)) = self.lines.take() {
@@ -375,18 +370,27 @@ impl Disk {
         Ok(())
     }
 
-    /// A new file, and room for it.
-    fn begin(&mut self, kind: &str) -> io::Result<PathBuf> {
+    /// A new file that begins with this, and room for it.
+    fn begin(&mut self, kind: &str, head: &[u8]) -> io::Result<(PathBuf, File)> {
         let busy: Vec<_> = self.files();
         let removed = self.shelf.make_room(self.part_max, &busy)?;
         if removed > 0 {
             tracing::info!(removed, "the oldest recordings made room");
         }
-        // Files of one part share its number; a file that begins within a part has a new one.
-        if busy.is_empty() || self.shelf.path(self.part, &self.name, kind).exists() {
+        // Files of one part share its number; a file that begins within a part has a new one. A clock
+        // that was set back may have brought an earlier recording of the same moment.
+        if busy.is_empty() {
             self.part += 1;
         }
-        Ok(self.shelf.path(self.part, &self.name, kind))
+        while self.shelf.path(self.part, &self.name, kind).exists() {
+            self.part += 1;
+        }
+        let path = self.shelf.path(self.part, &self.name, kind);
+        let mut file = File::create_new(&path)?;
+        let begun = self.count(&mut file, head);
+        // A disk that stays full for days is not filled with the beginnings of files.
+        begun.inspect_err(|_: &io::Error| drop(std::fs::remove_file(&path)))?;
+        Ok((path, file))
     }
 
     fn files(&self) -> Vec<PathBuf> {
