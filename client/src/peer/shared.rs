@@ -20,7 +20,7 @@ use webrtc::peer_connection::PeerConnection;
 use super::{
     MAX_PLACES, PeerEvent, PeerState, audio,
     bulk::BulkInbox,
-    congestion::{Estimate, Pacer},
+    congestion::{Estimate, Name, Pacer},
     net::Heard,
     newest::Newest,
     outlet::{ChannelSlot, LossyOutlet, Outlet},
@@ -79,6 +79,8 @@ pub(super) struct Shared {
     pub(super) estimate: watch::Sender<Estimate>,
     /// When the next packet of media may leave.
     pub(super) pacer: Mutex<Pacer>,
+    /// Packets of media that the viewer said it has, until the [responder](super::video) read of them.
+    pub(super) arrived: Mutex<Vec<Name>>,
     /// Packets of media that were sent again.
     pub(super) repaired: AtomicU64,
     events: Mutex<Option<mpsc::Sender<PeerEvent>>>,
@@ -126,6 +128,7 @@ impl Shared {
             places: Default::default(),
             estimate: watch::channel(Estimate::default()).0,
             pacer: Mutex::default(),
+            arrived: Mutex::default(),
             repaired: AtomicU64::new(0),
             events: Mutex::new(Some(events)),
             notices,

@@ -109,6 +109,11 @@ impl Delay {
         }
     }
 
+    /// How much later than the quickest packets of a moment the others usually come.
+    pub(super) fn jitter(&self) -> Duration {
+        Duration::from_secs_f64(self.jitter_ms / 1e3)
+    }
+
     /// How it is now; `None` while too little is known.
     pub(super) fn reading(&self) -> Option<Reading> {
         let (mut now, mut count) = (f64::INFINITY, 0);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     delay::{Delay, Reading},
     delivered::Delivered,
-    history::{Ack, History},
+    history::{Ack, History, Name, Verdict},
     loss::Loss,
 };
 
@@ -76,10 +76,14 @@ const BACK: f64 = 0.75;
 pub struct Estimate {
     /// Bits a second that may be sent, everything counted.
     pub bitrate: u32,
+    /// Bits a second that left lately.
+    pub leaving: Option<u32>,
     /// Bits a second that arrived lately, where the viewer reports it.
     pub delivered: Option<u32>,
     /// How long packets stand in queues on the way, where the viewer reports it.
     pub queue: Option<Duration>,
+    /// How much later than the quickest packets the others usually come, where the viewer reports it.
+    pub jitter: Option<Duration>,
     /// Lost packets of the last second, 0 to 1, those repaired by sending again included.
     pub loss: Option<f64>,
     /// From a packet to the report about it.
@@ -124,8 +128,10 @@ impl Default for Estimate {
     fn default() -> Self {
         Self {
             bitrate: START as u32,
+            leaving: None,
             delivered: None,
             queue: None,
+            jitter: None,
             loss: None,
             round_trip: None,
             is_measured: false,
@@ -159,19 +165,27 @@ impl Estimator {
     }
 
     /// A packet of so many bytes leaves. Gives its transport-wide number.
-    pub(in super::super) fn sent(&mut self, now: Instant, bytes: usize) -> u16 {
+    pub(in super::super) fn sent(&mut self, now: Instant, bytes: usize, name: Name) -> u16 {
         let begun = *self.begun.get_or_insert(now);
         let at = now.saturating_duration_since(begun);
         self.outgoing.add(at, u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.history.sent(now, bytes)
+        self.history.sent(now, bytes, name)
     }
 
-    /// The receiver tells when packets arrived.
-    pub(in super::super) fn reported(&mut self, now: Instant, acks: &[Ack]) {
+    /// The receiver tells when packets arrived. Gives which ones that are new.
+    pub(in super::super) fn reported(
+        &mut self,
+        now: Instant,
+        acks: &[Ack],
+    ) -> impl Iterator<Item = Name> + use<> {
         let verdict = self.history.reported(now, acks);
-        if verdict.arrived.is_empty() && verdict.lost == 0 {
-            return;
+        if !verdict.arrived.is_empty() || verdict.lost > 0 {
+            self.take(now, &verdict);
         }
+        verdict.arrived.into_iter().map(|packet| packet.name)
+    }
+
+    fn take(&mut self, now: Instant, verdict: &Verdict) {
         self.is_measured = true;
         self.heard = Some(now);
         if let Some(round_trip) = verdict.round_trip {
@@ -247,8 +261,10 @@ impl Estimator {
     pub(in super::super) fn estimate(&self) -> Estimate {
         Estimate {
             bitrate: self.target as u32,
+            leaving: self.outgoing.rate().map(|rate| rate as u32),
             delivered: self.delivered.rate().map(|rate| rate as u32),
             queue: self.delay.reading().map(|reading| reading.queue),
+            jitter: self.heard.map(|_| self.delay.jitter()),
             loss: self.loss.last().or(self.reported_loss),
             round_trip: self.round_trip,
             is_measured: self.is_measured,

@@ -12,6 +12,13 @@ const REORDERED_WITHIN: Duration = Duration::from_millis(150);
 /// Packets whose fate is waited for: two seconds at 20 Mbit/s.
 const MAX_PACKETS: usize = 4096;
 
+/// Which packet of which stream it was: its source and its own number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in super::super) struct Name {
+    pub(in super::super) ssrc: u32,
+    pub(in super::super) sequence: u16,
+}
+
 /// What the receiver says about one packet, by its transport-wide number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Ack {
@@ -23,6 +30,7 @@ pub(in super::super) struct Ack {
 /// A packet that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Arrived {
+    pub(super) name: Name,
     pub(super) sent: Instant,
     pub(super) arrival: Duration,
     pub(super) bytes: u32,
@@ -53,6 +61,7 @@ pub(super) struct History {
 
 #[derive(Debug)]
 struct Packet {
+    name: Name,
     sent: Instant,
     bytes: u32,
     fate: Fate,
@@ -67,7 +76,7 @@ enum Fate {
 
 impl History {
     /// A packet leaves. Gives it its number.
-    pub(super) fn sent(&mut self, now: Instant, bytes: usize) -> u16 {
+    pub(super) fn sent(&mut self, now: Instant, bytes: usize, name: Name) -> u16 {
         if self.packets.len() >= MAX_PACKETS {
             // Nobody says what became of it.
             self.packets.pop_front();
@@ -75,7 +84,7 @@ impl History {
         }
         let number = self.first + self.packets.len() as u64;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.packets.push_back(Packet { sent: now, bytes, fate: Fate::Unknown });
+        self.packets.push_back(Packet { name, sent: now, bytes, fate: Fate::Unknown });
         number as u16
     }
 
@@ -97,8 +106,8 @@ impl History {
         }
         arrived.sort_unstable_by_key(|(index, _)| *index);
         for (index, arrival) in arrived {
-            let Packet { sent, bytes, .. } = self.packets[index];
-            verdict.arrived.push(Arrived { sent, arrival, bytes });
+            let Packet { name, sent, bytes, .. } = self.packets[index];
+            verdict.arrived.push(Arrived { name, sent, arrival, bytes });
         }
         if let Some(last) = verdict.arrived.last() {
             verdict.round_trip = Some(now.saturating_duration_since(last.sent));
@@ -148,7 +157,7 @@ mod tests {
     fn a_late_packet_is_not_lost_and_a_missing_one_is_counted_once() {
         let (mut history, start) = (History::default(), Instant::now());
         for n in 0..4 {
-            assert_eq!(history.sent(start + ms(n * 10), 1000), n as u16);
+            assert_eq!(history.sent(start + ms(n * 10), 1000, Name::default()), n as u16);
         }
         let gone = |number| Ack { number, arrival: None };
         let verdict = history.reported(start + ms(80), &[ack(0, 50), gone(1), ack(2, 70)]);
@@ -156,8 +165,8 @@ mod tests {
         assert_eq!(verdict.round_trip, Some(ms(60)));
         // Number 1 comes after all, number 3 never does, and of number 4 nobody speaks.
         assert_eq!(history.reported(start + ms(90), &[ack(1, 75), gone(3)]).arrived.len(), 1);
-        assert_eq!(history.sent(start + ms(40), 1000), 4);
-        assert_eq!(history.sent(start + ms(200), 1000), 5);
+        assert_eq!(history.sent(start + ms(40), 1000, Name::default()), 4);
+        assert_eq!(history.sent(start + ms(200), 1000, Name::default()), 5);
         let verdict = history.reported(start + ms(300), &[ack(5, 250), ack(0, 50)]);
         assert_eq!((verdict.arrived.len(), verdict.lost), (1, 1));
         assert!(!history.is_waiting_since(start + ms(300)));
@@ -167,7 +176,7 @@ mod tests {
     fn numbers_wrap() {
         let (mut history, start) = (History::default(), Instant::now());
         for n in 0..70_000u64 {
-            let number = history.sent(start + ms(n), 100);
+            let number = history.sent(start + ms(n), 100, Name::default());
             let verdict = history.reported(start + ms(n + 1), &[ack(number, n)]);
             assert_eq!((verdict.arrived.len(), verdict.lost), (1, 0), "{n}");
         }
@@ -186,7 +195,7 @@ mod tests {
             for (round, report) in reports.iter().enumerate() {
                 let now = start + ms(round as u64 * 50);
                 for _ in 0..each {
-                    history.sent(now, 1200);
+                    history.sent(now, 1200, Name::default());
                     sent += 1;
                 }
                 let acks: Vec<_> = report

@@ -29,7 +29,7 @@ mod pacer;
 
 pub use estimator::Estimate;
 pub(super) use estimator::Estimator;
-pub(super) use history::Ack;
+pub(super) use history::{Ack, Name};
 pub(super) use pacer::Pacer;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Weak},
+    sync::{Arc, PoisonError, Weak},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -25,7 +25,7 @@ use rtc::{
 };
 
 use super::super::{
-    congestion::{Ack, Estimator},
+    congestion::{Ack, Estimator, Name},
     shared::Shared,
 };
 
@@ -75,7 +75,8 @@ impl Departures {
     fn mark(&mut self, now: Instant, header: &mut Header, bytes: usize) {
         let Some(stream) = self.streams.get(&header.ssrc) else { return };
         if let Some(id) = stream.transport_cc {
-            let number = self.estimator.sent(now, bytes + OVERHEAD);
+            let name = Name { ssrc: header.ssrc, sequence: header.sequence_number };
+            let number = self.estimator.sent(now, bytes + OVERHEAD, name);
             // The id was checked.
             let _ = header.set_extension(id, Bytes::copy_from_slice(&number.to_be_bytes()));
             self.tick.get_or_insert(now + TICK);
@@ -95,7 +96,10 @@ impl Departures {
                 .filter(|ack| ack.arrived == ack.arrival.is_some())
                 .map(|ack| Ack { number: ack.sequence_number, arrival: ack.arrival })
                 .collect();
-            self.estimator.reported(now, &acks);
+            let arrived = self.estimator.reported(now, &acks);
+            if let Some(shared) = self.shared.upgrade() {
+                shared.arrived.lock().unwrap_or_else(PoisonError::into_inner).extend(arrived);
+            }
         } else if let Some(remb) = report.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
             self.estimator.receiver_estimate(f64::from(remb.bitrate));
         } else if let Some(report) = report.downcast_ref::<ReceiverReport>() {

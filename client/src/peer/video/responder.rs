@@ -2,11 +2,12 @@
 //! that (RTX, RFC 4588), as it was where not.
 //!
 //! The library has such an interceptor. It sends again whatever is asked for, as often as it is asked
-//! for; this one keeps to what [`retransmit`](super::retransmit) allows.
+//! for; this one keeps to what [`retransmit`](super::retransmit) allows, and hears from
+//! [`departures`](super::departures) what has arrived meanwhile.
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, PoisonError, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -19,10 +20,16 @@ use rtc::{
     shared::{TransportContext, error::Error},
 };
 
-use super::{super::shared::Shared, retransmit::Sent};
+use super::{
+    super::{congestion::Estimate, shared::Shared},
+    retransmit::{Path, Sent},
+};
 
 /// Until a round trip was measured.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+/// There is room while less than this share of what the path carries leaves.
+const ROOM: f64 = 0.7;
 
 /// Keeps what leaves and answers what is asked.
 pub(in super::super) struct Responder {
@@ -50,34 +57,58 @@ impl Responder {
         }
     }
 
-    fn answer(&mut self, now: Instant, nack: &TransportLayerNack) {
+    /// What arrived needs no repair.
+    fn hear(&mut self, shared: &Shared) {
+        let mut arrived = shared.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in arrived.drain(..) {
+            if let Some(stream) = self.streams.get_mut(&name.ssrc) {
+                stream.sent.arrived(name.sequence);
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Instant, nack: &TransportLayerNack, path: Path) {
         let Some(stream) = self.streams.get_mut(&nack.media_ssrc) else { return };
-        let Some(shared) = self.shared.upgrade() else { return };
-        let estimate = *shared.estimate.borrow();
-        let round_trip = estimate.round_trip.unwrap_or(ROUND_TRIP);
         let numbers = nack.nacks.iter().flat_map(|pair| {
             let later = (0..16u16).filter(|bit| pair.lost_packets & (1 << bit) != 0);
             let later = later.map(|bit| pair.packet_id.wrapping_add(bit + 1));
             std::iter::once(pair.packet_id).chain(later)
         });
         for number in numbers {
-            let Some(packet) = stream.sent.again(now, number, round_trip, estimate.bitrate) else {
-                continue;
-            };
-            let packet = match stream.rtx {
-                Some(rtx) if packet.header.payload_type == stream.payload_type => {
-                    stream.rtx_sequence = stream.rtx_sequence.wrapping_add(1);
-                    repair(packet, rtx, stream.rtx_sequence)
-                }
-                _ => packet.clone(),
-            };
-            shared.repaired.fetch_add(1, Ordering::Relaxed);
-            self.writes.push_back(TaggedPacket {
-                now,
-                transport: TransportContext::default(),
-                message: AttributedPacket::new(Packet::Rtp(packet)).with(Attribute::Retransmission),
-            });
+            stream.sent.ask(now, number, path);
         }
+    }
+
+    /// Sends what is due.
+    fn answer(&mut self, now: Instant, shared: &Shared, path: Path) {
+        for stream in self.streams.values_mut() {
+            while let Some(packet) = stream.sent.next(now, path) {
+                let packet = match stream.rtx {
+                    Some(rtx) if packet.header.payload_type == stream.payload_type => {
+                        stream.rtx_sequence = stream.rtx_sequence.wrapping_add(1);
+                        repair(packet, rtx, stream.rtx_sequence)
+                    }
+                    _ => packet.clone(),
+                };
+                shared.repaired.fetch_add(1, Ordering::Relaxed);
+                self.writes.push_back(TaggedPacket {
+                    now,
+                    transport: TransportContext::default(),
+                    message: AttributedPacket::new(Packet::Rtp(packet))
+                        .with(Attribute::Retransmission),
+                });
+            }
+        }
+    }
+}
+
+fn path(estimate: &Estimate) -> Path {
+    let most = f64::from(estimate.bitrate) * ROOM;
+    Path {
+        round_trip: estimate.round_trip.unwrap_or(ROUND_TRIP),
+        estimate: estimate.bitrate,
+        jitter: estimate.jitter,
+        has_room: estimate.leaving.is_none_or(|leaving| f64::from(leaving) < most),
     }
 }
 
@@ -108,10 +139,15 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Responder {
     type Time = Instant;
 
     fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(reports) = &packet.message.packet {
+        if let Packet::Rtcp(reports) = &packet.message.packet
+            && let Some(shared) = self.shared.upgrade()
+        {
+            self.hear(&shared);
+            let path = path(&shared.estimate.borrow());
             for nack in reports.iter().filter_map(|report| report.as_any().downcast_ref()) {
-                self.answer(packet.now, nack);
+                self.ask(packet.now, nack, path);
             }
+            self.answer(packet.now, &shared, path);
         }
         self.reads.push_back(packet);
         Ok(())
@@ -133,6 +169,20 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Responder {
 
     fn poll_write(&mut self) -> Option<TaggedPacket> {
         self.writes.pop_front()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if self.poll_timeout().is_some_and(|due| due <= now)
+            && let Some(shared) = self.shared.upgrade()
+        {
+            let path = path(&shared.estimate.borrow());
+            self.answer(now, &shared, path);
+        }
+        Ok(())
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        self.streams.values().filter_map(|stream| stream.sent.due()).min()
     }
 }
 

@@ -3,6 +3,12 @@
 //! Bounded in number and in age: what comes a second late is of no use to a driver. And bounded in what
 //! may be asked for: a packet once in a round trip, and all of them together half of what the path is
 //! believed to carry, so that a viewer who asks for everything gets no more than one who does not.
+//!
+//! Viewers ask as soon as a number is missing. On a path with jitter nine of ten of those packets are only
+//! out of order, and to send them again costs a quarter of what the path carries. So where the path is
+//! nearly full, a question that comes before the packet must have arrived waits for the viewer's next
+//! report of arrivals, which mostly settles it. Where there is room, waiting would save nothing and cost
+//! the picture that time.
 
 use std::time::{Duration, Instant};
 
@@ -24,10 +30,32 @@ const SAVED: Duration = Duration::from_millis(500);
 /// What a path is granted at least, in bits: a whole key frame of a slow link.
 const LEAST_SAVED: f64 = 200_000.0;
 
+/// Browsers report arrivals this often.
+const REPORT: Duration = Duration::from_millis(50);
+
+/// No question waits longer.
+const MOST_WAIT: Duration = Duration::from_millis(80);
+
+/// What the sender knows of the path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Path {
+    /// From a packet to the report about it.
+    pub(super) round_trip: Duration,
+    /// Bits a second that it carries.
+    pub(super) estimate: u32,
+    /// How much later than the quickest packets others usually come; `None` where the viewer does not
+    /// report arrivals, and so nothing is ever settled by waiting.
+    pub(super) jitter: Option<Duration>,
+    /// Much less is sent than the path carries.
+    pub(super) has_room: bool,
+}
+
 /// What left on one stream.
 #[derive(Debug)]
 pub(super) struct Sent {
     ring: Vec<Option<Kept>>,
+    /// Asked for, and when it is to be sent.
+    asked: Vec<(Instant, u16)>,
     /// Bits that may be sent again now.
     budget: f64,
     filled: Option<Instant>,
@@ -38,11 +66,12 @@ struct Kept {
     packet: Packet,
     sent: Instant,
     again: Option<Instant>,
+    is_asked: bool,
 }
 
 impl Sent {
     pub(super) fn new() -> Self {
-        Self { ring: Vec::new(), budget: LEAST_SAVED, filled: None }
+        Self { ring: Vec::new(), asked: Vec::new(), budget: LEAST_SAVED, filled: None }
     }
 
     /// A packet leaves. Its payload is shared, not copied.
@@ -51,34 +80,57 @@ impl Sent {
             self.ring.resize_with(KEPT, || None);
         }
         let at = usize::from(packet.header.sequence_number) % KEPT;
-        self.ring[at] = Some(Kept { packet: packet.clone(), sent: now, again: None });
+        let packet = packet.clone();
+        self.ring[at] = Some(Kept { packet, sent: now, again: None, is_asked: false });
     }
 
-    /// The packet of this number, if it may be sent again now. `estimate` is what the path carries, in
-    /// bits a second.
-    pub(super) fn again(
-        &mut self,
-        now: Instant,
-        sequence: u16,
-        round_trip: Duration,
-        estimate: u32,
-    ) -> Option<&Packet> {
-        self.fill(now, estimate);
-        let at = usize::from(sequence) % KEPT;
-        let kept = self.ring.get_mut(at)?.as_mut()?;
-        let spacing = round_trip.max(LEAST_SPACING);
-        let is_due = kept.again.is_none_or(|again| now.saturating_duration_since(again) >= spacing);
-        let bits = kept.packet.payload.len() as f64 * 8.0;
-        if kept.packet.header.sequence_number != sequence
-            || now.saturating_duration_since(kept.sent) > MAX_AGE
-            || !is_due
-            || bits > self.budget
-        {
-            return None;
+    /// The viewer has the packet of this number.
+    pub(super) fn arrived(&mut self, sequence: u16) {
+        if self.kept(sequence).is_some() {
+            self.ring[usize::from(sequence) % KEPT] = None;
         }
-        kept.again = Some(now);
-        self.budget -= bits;
-        Some(&kept.packet)
+    }
+
+    /// The viewer misses the packet of this number.
+    pub(super) fn ask(&mut self, now: Instant, sequence: u16, path: Path) {
+        let Some(kept) = self.kept(sequence) else { return };
+        let spacing = path.round_trip.max(LEAST_SPACING);
+        let is_due = kept.again.is_none_or(|again| now.saturating_duration_since(again) >= spacing);
+        if kept.is_asked || !is_due || now.saturating_duration_since(kept.sent) > MAX_AGE {
+            return;
+        }
+        kept.is_asked = true;
+        let due = now + wait(now.saturating_duration_since(kept.sent), kept.again.is_some(), path);
+        self.asked.push((due, sequence));
+    }
+
+    /// When [`next`](Self::next) has something, if anything was asked for.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.asked.iter().map(|(due, _)| *due).min()
+    }
+
+    /// The next packet that is to be sent again now, of those that were asked for and have not arrived.
+    pub(super) fn next(&mut self, now: Instant, path: Path) -> Option<&Packet> {
+        self.fill(now, path.estimate);
+        while let Some(at) = self.asked.iter().position(|(due, _)| *due <= now) {
+            let (_, sequence) = self.asked.remove(at);
+            let budget = self.budget;
+            let Some(kept) = self.kept(sequence) else { continue };
+            kept.is_asked = false;
+            let bits = kept.packet.payload.len() as f64 * 8.0;
+            if bits > budget {
+                continue;
+            }
+            kept.again = Some(now);
+            self.budget -= bits;
+            return self.kept(sequence).map(|kept| &kept.packet);
+        }
+        None
+    }
+
+    fn kept(&mut self, sequence: u16) -> Option<&mut Kept> {
+        let kept = self.ring.get_mut(usize::from(sequence) % KEPT)?.as_mut()?;
+        (kept.packet.header.sequence_number == sequence).then_some(kept)
     }
 
     fn fill(&mut self, now: Instant, estimate: u32) {
@@ -90,6 +142,21 @@ impl Sent {
     }
 }
 
+/// How long a question waits about a packet that left so long ago.
+fn wait(since: Duration, is_repeated: bool, path: Path) -> Duration {
+    let Some(jitter) = path.jitter else { return Duration::ZERO };
+    // Mean above least: twice that is where the latest ones are.
+    let spread = jitter * 2;
+    if path.has_room || is_repeated || since >= path.round_trip + spread {
+        return Duration::ZERO;
+    }
+    (spread + REPORT).min(MOST_WAIT)
+}
+
+#[cfg(test)]
+#[path = "retransmit_tests.rs"]
+mod link_tests;
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -97,7 +164,13 @@ mod tests {
 
     use super::*;
 
-    const RTT: Duration = Duration::from_millis(50);
+    const FULL: Path = Path {
+        round_trip: Duration::from_millis(50),
+        estimate: 1_000_000,
+        jitter: Some(Duration::from_millis(10)),
+        has_room: false,
+    };
+    const ROOM: Path = Path { has_room: true, ..FULL };
 
     fn packet(sequence_number: u16) -> Packet {
         Packet {
@@ -110,33 +183,71 @@ mod tests {
         Duration::from_millis(n)
     }
 
+    /// Asks for a packet; its number if it is sent again at once.
+    fn ask(sent: &mut Sent, now: Instant, sequence: u16, path: Path) -> Option<u16> {
+        sent.ask(now, sequence, path);
+        sent.next(now, path).map(|packet| packet.header.sequence_number)
+    }
+
     #[test]
     fn a_packet_is_sent_again_once_in_a_round_trip_and_not_when_it_is_old() {
         let (mut sent, start) = (Sent::new(), Instant::now());
-        assert!(sent.again(start, 5, RTT, 1_000_000).is_none());
+        assert_eq!(ask(&mut sent, start, 5, ROOM), None);
         sent.keep(start, &packet(5));
-        let number = |found: Option<&Packet>| found.map(|packet| packet.header.sequence_number);
-        assert_eq!(number(sent.again(start + ms(60), 5, RTT, 1_000_000)), Some(5));
-        assert!(sent.again(start + ms(80), 5, RTT, 1_000_000).is_none());
-        assert!(sent.again(start + ms(110), 5, RTT, 1_000_000).is_some());
-        assert!(sent.again(start + ms(1_600), 5, RTT, 1_000_000).is_none());
+        assert_eq!(ask(&mut sent, start + ms(60), 5, ROOM), Some(5));
+        assert_eq!(ask(&mut sent, start + ms(80), 5, ROOM), None);
+        assert_eq!(ask(&mut sent, start + ms(110), 5, ROOM), Some(5));
+        assert_eq!(ask(&mut sent, start + ms(1_600), 5, ROOM), None);
         // Another packet in the same place of the ring.
-        assert!(sent.again(start + ms(110), 5 + KEPT as u16, RTT, 1_000_000).is_none());
+        assert_eq!(ask(&mut sent, start + ms(110), 5 + KEPT as u16, ROOM), None);
     }
 
     #[test]
     fn who_asks_for_everything_gets_half_of_the_path() {
         let (mut sent, start) = (Sent::new(), Instant::now());
+        let path = Path { estimate: 2_000_000, round_trip: ms(1), ..ROOM };
         let mut bits = 0;
         for n in 0..4_000u16 {
             let now = start + ms(u64::from(n));
             sent.keep(now, &packet(n));
             for back in 0..200 {
-                let asked = sent.again(now, n.wrapping_sub(back), ms(1), 2_000_000);
-                bits += asked.map_or(0, |packet| packet.payload.len() * 8);
+                sent.ask(now, n.wrapping_sub(back), path);
             }
+            while let Some(packet) = sent.next(now, path) {
+                bits += packet.payload.len() * 8;
+            }
+            assert!(sent.asked.is_empty());
         }
         // Four seconds at 1 Mbit/s, and what was saved up.
         assert!((4_000_000..4_700_000).contains(&bits), "{bits}");
+    }
+
+    #[test]
+    fn on_a_full_path_a_question_waits_for_the_report_that_settles_it() {
+        let (mut sent, start) = (Sent::new(), Instant::now());
+        for n in 0..3 {
+            sent.keep(start, &packet(n));
+        }
+        let asked = start + ms(45);
+        assert_eq!(ask(&mut sent, asked, 0, FULL), None);
+        assert_eq!(ask(&mut sent, asked, 1, FULL), None);
+        assert_eq!(ask(&mut sent, asked + ms(30), 1, FULL), None, "it is asked for already");
+        assert_eq!(sent.due(), Some(asked + ms(70)));
+        sent.arrived(0);
+        let mut due =
+            || sent.next(asked + ms(70), FULL).map(|packet| packet.header.sequence_number);
+        assert_eq!([due(), due()], [Some(1), None], "what arrived is not sent again");
+        assert_eq!(sent.due(), None);
+        // Late enough that it must be there, and the second time.
+        assert_eq!(ask(&mut sent, start + ms(70), 2, FULL), Some(2));
+        assert_eq!(ask(&mut sent, asked + ms(130), 1, FULL), Some(1));
+    }
+
+    #[test]
+    fn nobody_waits_where_waiting_settles_nothing() {
+        let (mut sent, start) = (Sent::new(), Instant::now());
+        sent.keep(start, &packet(0));
+        let silent = Path { jitter: None, ..FULL };
+        assert_eq!(ask(&mut sent, start + ms(45), 0, silent), Some(0));
     }
 }
