@@ -115,7 +115,7 @@ pub(super) enum Command {
     Attach(Attach),
     /// Follow the machine's state
     Telemetry(Telemetry),
-    /// Drive for a while
+    /// Drive by keys at a terminal, or straight on for a while
     Drive(Drive),
     /// Stop the machine at once, whoever drives; anybody in the room may
     Estop(Estop),
@@ -284,15 +284,18 @@ pub(super) struct Drive {
     /// The join link
     #[arg(value_name = "LINK")]
     pub(super) words: Vec<String>,
-    /// Forwards, in m/s; negative is backwards
-    #[arg(long, value_name = "M/S", default_value_t = 0.0, allow_hyphen_values = true)]
-    pub(super) linear: f64,
-    /// Turning, in rad/s; positive is to the left
-    #[arg(long, value_name = "RAD/S", default_value_t = 0.0, allow_hyphen_values = true)]
-    pub(super) angular: f64,
-    /// For how long
-    #[arg(long = "for", value_name = "TIME", value_parser = duration, default_value = "1s")]
-    pub(super) time: Duration,
+    /// Forwards, in m/s; negative is backwards; 0 unless said
+    #[arg(long, value_name = "M/S", allow_hyphen_values = true)]
+    pub(super) linear: Option<f64>,
+    /// Turning, in rad/s; positive is to the left; 0 unless said
+    #[arg(long, value_name = "RAD/S", allow_hyphen_values = true)]
+    pub(super) angular: Option<f64>,
+    /// For how long; 1s unless said
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(super) time: Option<Duration>,
+    /// No keys, also at a terminal
+    #[arg(long)]
+    pub(super) plain: bool,
 }
 
 #[derive(Debug, Args)]
@@ -463,8 +466,8 @@ mod tests {
     fn backwards_is_a_number_and_not_an_option() {
         let cli = Cli::try_parse_from(["halyard", "drive", "--linear", "-0.5", "--for", "2s"]);
         let Ok(Cli { command: Command::Drive(drive), .. }) = cli else { panic!("{cli:?}") };
-        assert!((drive.linear + 0.5).abs() < 1e-9);
-        assert_eq!(drive.time, Duration::from_secs(2));
+        assert_eq!((drive.linear, drive.angular), (Some(-0.5), None));
+        assert_eq!(drive.time, Some(Duration::from_secs(2)));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod output;
 mod progress;
 mod results;
 mod room;
+mod screen;
 mod send;
 mod session;
 mod settings;
@@ -144,7 +145,7 @@ async fn stop_on_signal(stop: CancellationToken) {
     stop.cancel();
     signal().await;
     // Nothing is dropped on this way out.
-    follow::give_back();
+    screen::give_back();
     std::process::exit(Exit::Interrupted.code().into());
 }
 

@@ -1,19 +1,18 @@
 //! Following jobs to their end: on a screen where there is a terminal, in lines where there is none
 //! or lines were asked for, as objects for programs.
 //!
-//! * [`view`] is what is known, [`draw`] is how it looks, [`screen`] is the terminal, [`lines`] are
+//! * [`view`] is what is known, [`draw`] is how it looks, [`keys`] is what keys mean, [`lines`] are
 //!   the words where there is no screen.
 //! * [`Following`] carries it out. Whatever ends it, the jobs go on; it says how to come back.
 
 mod curve;
 mod draw;
+mod keys;
 mod lines;
-mod screen;
 mod view;
 
 use std::{
     fmt::Write as _,
-    io,
     pin::{Pin, pin},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -27,12 +26,12 @@ use serde_json::{Value, json};
 
 use self::{
     curve::figure,
-    screen::Screen,
     view::{Followed, Key, View},
 };
 use super::{
     exit::{CliError, Exit},
     output::{BAD, FAINT, GOOD, Output, STRONG, printable},
+    screen::Screen,
     session::{Context, remark},
     words::short,
 };
@@ -279,7 +278,7 @@ impl Following {
 impl Face {
     fn open(output: Output, plain: bool) -> Result<Self, CliError> {
         if !plain && output.may_take_the_screen() {
-            return Ok(Self::Screen(Box::new(Screen::take().map_err(|error| broken(&error))?)));
+            return Ok(Self::Screen(Box::new(Screen::take()?)));
         }
         Ok(Self::Lines(output))
     }
@@ -294,7 +293,8 @@ impl Face {
         match self {
             Self::Lines(_) => Ok(Duration::MAX),
             Self::Screen(screen) => {
-                let wait = screen.draw(view, now_ms()).map_err(|error| broken(&error))?;
+                let draw = |frame: &mut ratatui::Frame<'_>| draw::draw(frame, view, now_ms());
+                let wait = screen.draw(draw)?;
                 Ok(wait.unwrap_or(SECOND))
             }
         }
@@ -312,7 +312,7 @@ impl Face {
     async fn key(&mut self) -> Result<Key, CliError> {
         match self {
             Self::Lines(_) => std::future::pending().await,
-            Self::Screen(screen) => screen.key().await.map_err(|error| broken(&error)),
+            Self::Screen(screen) => screen.event().await.map(|event| keys::meant(&event)),
         }
     }
 }
@@ -322,16 +322,6 @@ pub(super) use lines::tell as tell_line;
 /// A job of which only the events are shown.
 pub(super) fn nameless(job: &str) -> Followed {
     Followed::new(job)
-}
-
-/// Gives the terminal back if it was taken, for a program that ends at once.
-pub(super) fn give_back() {
-    screen::give_back();
-}
-
-fn broken(error: &io::Error) -> CliError {
-    let words = format!("the terminal cannot be used ({error}); --plain needs none");
-    CliError::new(Exit::Failed, "TERMINAL", words)
 }
 
 async fn answer(asked: &mut Option<Asked<'_>>) -> Result<Ack, JobsError> {
