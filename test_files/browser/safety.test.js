@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch } from './lib/browser.js';
-import { OperatorPage } from './lib/operator-page.js';
+import { Link, PERFECT } from './lib/link.js';
+import { OperatorPage, PATIENCE_MS } from './lib/operator-page.js';
 import { standalone } from './lib/programs.js';
 
 /** @type {import('playwright-core').Browser} */
@@ -19,10 +20,13 @@ after(async () => {
   await rover?.program.stop();
 });
 
-/** What the gate has counted. */
-async function counts() {
-  const address = rover.operator.split('/r/')[0];
-  const answer = await fetch(`${address}/status`, { headers: { authorization: `Bearer ${rover.room.token}` } });
+/** The watchdog, the ramp, one report on its way, and a busy machine's manners, in ms. */
+const STANDS_WITHIN = 1_500;
+
+/** What the gate of a rover has counted. */
+async function counts(of = rover) {
+  const address = of.operator.split('/r/')[0];
+  const answer = await fetch(`${address}/status`, { headers: { authorization: `Bearer ${of.room.token}` } });
   return (await answer.json()).drive.counts;
 }
 
@@ -103,4 +107,79 @@ test('commands are answered in the machine’s own words', async (t) => {
   await page.page.getByText(/set_goal: something stands there/).waitFor();
   await page.element('command-status').click();
   await page.page.getByText(/status: done/).waitFor();
+});
+
+test('a network that swallows every packet while the broker is there stops the rover by the watchdog', async (t) => {
+  const link = new Link();
+  t.after(() => link.close());
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+  t.after(() => context.close());
+  await link.stand(context);
+  const page = new OperatorPage(await context.newPage(), 'safety-swallowed');
+  await page.page.goto(rover.operator);
+  const viewer = await OperatorPage.open(browser, rover.viewer, 'safety-swallowed-viewer', t);
+  await Promise.all([page.waitForVideo(), viewer.waitForConnection()]);
+  const { trips } = await counts();
+  await page.page.keyboard.down('KeyA');
+  await viewer.waitForTelemetry('a rover that turns', (now) => now.angular_speed > 0.2);
+
+  // Nothing comes through in either direction, and nobody is told: the page's socket to the broker stands.
+  link.set({ ...PERFECT, loss: 1 });
+  const frozen = performance.now();
+  await viewer.waitForTelemetry('a rover that stands', (now) => now.angular_speed === 0);
+  const took = performance.now() - frozen;
+  t.diagnostic(`it stood after ${took.toFixed(0)} ms`);
+  assert.ok(took < STANDS_WITHIN, `it stood after ${took.toFixed(0)} ms`);
+  await viewer.waitForTelemetry('the rule', (now) => now.stopped === 'watchdog');
+  const after = (await counts()).trips;
+  assert.equal(after.watchdog, (trips.watchdog ?? 0) + 1, 'one stop, by the watchdog');
+
+  // It thaws with the key still down.
+  link.set(PERFECT);
+  await page.waitForText('drive-status', /press again/);
+  const before = await viewer.telemetry();
+  const later = await viewer.waitForTelemetry('a second', (now) => now.seq > before.seq + 20);
+  assert.equal(later.angular_speed, 0, 'the key that is still down starts nothing');
+  await page.page.keyboard.up('KeyA');
+  await page.page.keyboard.down('KeyA');
+  await viewer.waitForTelemetry('a rover that turns again', (now) => now.angular_speed > 0.2);
+  await page.page.keyboard.up('KeyA');
+  await page.close();
+  await viewer.waitForTelemetry('a free rover', ({ driver }) => driver === null);
+});
+
+test('with the settings that come with it a rover is driven by its page, and by an old picture it is not', async (t) => {
+  const plain = await standalone({ log: 'safety-default' });
+  t.after(() => plain.program.stop());
+  const page = await OperatorPage.open(browser, plain.operator, 'safety-default', t);
+  const viewer = await OperatorPage.open(browser, plain.viewer, 'safety-default-viewer', t);
+  await Promise.all([page.waitForVideo(), viewer.waitForConnection()]);
+  // A busy machine shows an old picture now and then: that stops the rover, rightly, and it is pressed again.
+  const until = Date.now() + PATIENCE_MS;
+  for (let driven = 0; driven < 10; ) {
+    assert.ok(Date.now() < until, 'half a second in one go');
+    driven = 0;
+    await page.page.keyboard.down('KeyA');
+    let told = await viewer.waitForTelemetry('motion, or a stop', (now) => now.angular_speed > 0.2 || now.stopped);
+    while (!told.stopped && driven < 10) {
+      driven += 1;
+      const { seq } = told;
+      told = await viewer.waitForTelemetry('the next report', (now) => now.seq > seq);
+    }
+    assert.ok(!told.stopped || told.stopped === 'picture', `stopped by ${told.stopped}`);
+    if (told.stopped) {
+      await page.page.keyboard.up('KeyA');
+      await viewer.waitForTelemetry('a good picture', (now) => now.stopped === null);
+    }
+  }
+  const { trips } = await counts(plain);
+  const frozen = performance.now();
+  await page.element('video').evaluate((video) => /** @type {HTMLVideoElement} */ (video).pause());
+  await viewer.waitForTelemetry('a rover that stands', (now) => now.angular_speed === 0);
+  const took = performance.now() - frozen;
+  t.diagnostic(`it stood ${took.toFixed(0)} ms after the picture did`);
+  assert.ok(took < STANDS_WITHIN, `it took ${took.toFixed(0)} ms`);
+  await viewer.waitForTelemetry('the rule', (now) => now.stopped === 'picture');
+  assert.ok(((await counts(plain)).trips.picture ?? 0) > (trips.picture ?? 0), 'the rule counts it');
+  await page.page.keyboard.up('KeyA');
 });

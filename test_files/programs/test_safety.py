@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import time
+import urllib.request
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -82,9 +83,12 @@ async def test_an_operator_who_is_killed_or_frozen_stops_the_machine(tmp_path: P
             await viewer.until("motion", lambda told: told["speed"] > 0.4)
             since = time.monotonic()
             operator.send_signal(how)
-            _, stood = await viewer.until("the stop", lambda told: told["speed"] == 0)
+            told, stood = await viewer.until("the stop", lambda told: told["speed"] == 0)
         print(f"{how.name}: it stood after {stood - since:.2f} s")
         assert stood - since < STANDS_WITHIN
+        assert told["stopped"] == "watchdog", told
+        counted = await status(room)
+        assert counted["drive"]["counts"]["trips"]["watchdog"] == 1, counted
 
 
 async def test_the_command_line_says_by_which_rule_it_was_stopped(tmp_path: Path):
@@ -107,6 +111,19 @@ async def test_the_command_line_says_by_which_rule_it_was_stopped(tmp_path: Path
         await viewer.until("a clear", lambda told: not told["estop"])
         refused = await programs.run("halyard", "estop", "--clear", room.viewer)
         assert refused.status == 4, "only an operator clears"
+
+
+async def status(room: Room) -> dict:
+    """`GET /status` of a standalone worker."""
+    address = room.operator.split("/r/")[0]
+    headers = {"Authorization": f"Bearer {room.said['token']}"}
+
+    def get() -> dict:
+        request = urllib.request.Request(f"{address}/status", headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    return await asyncio.to_thread(get)
 
 
 def driver(diary: Path) -> tuple[str, str, str, str]:
