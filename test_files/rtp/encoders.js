@@ -29,3 +29,29 @@ export function encoders(port) {
     ],
   };
 }
+
+/**
+ * The same in VP8, for `rtp:PORT,codec=vp8`.
+ *
+ * @param {number} port
+ * @returns {Record<string, [command: string, ...args: string[]]>}
+ */
+export function vp8Encoders(port) {
+  return {
+    'gst-launch-1.0': [
+      'gst-launch-1.0',
+      '--quiet',
+      ...['videotestsrc', 'is-live=true', 'pattern=ball', '!'],
+      ...[`video/x-raw,format=I420,width=${WIDTH},height=${HEIGHT},framerate=30/1`, '!'],
+      ...['vp8enc', 'deadline=1', 'cpu-used=8', 'keyframe-max-dist=60', '!', 'rtpvp8pay', '!'],
+      ...['udpsink', 'host=127.0.0.1', `port=${port}`],
+    ],
+    ffmpeg: [
+      'ffmpeg',
+      ...['-hide_banner', '-loglevel', 'warning', '-nostdin', '-re'],
+      ...['-f', 'lavfi', '-i', `testsrc2=size=${WIDTH}x${HEIGHT}:rate=30`],
+      ...['-c:v', 'libvpx', '-deadline', 'realtime', '-cpu-used', '8', '-b:v', '1M'],
+      ...['-g', '60', '-f', 'rtp', `rtp://127.0.0.1:${port}?pkt_size=1200`],
+    ],
+  };
+}

@@ -7,7 +7,7 @@ import { launch } from '../browser/lib/browser.js';
 import { OperatorPage } from '../browser/lib/operator-page.js';
 import { Program, standalone } from '../browser/lib/programs.js';
 import { waitForSlate } from '../media/cameras.js';
-import { encoders, HEIGHT, WIDTH } from './encoders.js';
+import { encoders, HEIGHT, vp8Encoders, WIDTH } from './encoders.js';
 
 /** A UDP port that is free now. */
 async function freeUdpPort() {
@@ -81,5 +81,22 @@ for (const name of Object.keys(encoders(0))) {
       await first.close();
       await later.close();
     });
+  });
+}
+
+for (const name of Object.keys(vp8Encoders(0))) {
+  test(`VP8 that ${name} sends is seen in Chromium as it is`, async (t) => {
+    const port = await freeUdpPort();
+    const rover = await standalone({ log: `rtp-worker-vp8-${name}`, args: ['--video', `rtp:${port},codec=vp8`] });
+    t.after(() => rover.program.stop());
+    const [command, ...args] = vp8Encoders(port)[name];
+    const encoder = new Program(command, args, { log: `rtp-vp8-${name}` });
+    t.after(() => encoder.child.kill('SIGKILL'));
+    const page = await OperatorPage.open(browser, rover.viewer, `rtp-vp8-${name}`, t);
+    await page.waitForVideo();
+    await page.waitForVideoSize({ width: WIDTH, height: HEIGHT });
+    const shown = await page.countFrames(2000);
+    assert.ok(shown >= 20, `${shown} frames in 2 s, 60 were sent`);
+    assert.ok((await page.contrast()) > 30, 'the picture is not one flat colour');
   });
 }

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     SimHandle,
+    frame::VideoCodec,
     gst::{self, Encoder, GstSpec, GstSpecError},
     pattern,
     rtp::{self, RtpSource},
@@ -23,8 +24,8 @@ pub enum SourceSpec {
     Sim,
     /// `pattern`: a moving test card.
     Pattern,
-    /// `rtp:PORT` or `rtp:ADDR:PORT`: H.264 that another program sends here.
-    Rtp(SocketAddr),
+    /// `rtp:PORT` or `rtp:ADDR:PORT`: what another program encodes and sends here.
+    Rtp(SocketAddr, VideoCodec),
     /// What GStreamer brings: a camera, RTSP, a film, a pipeline.
     Gst(GstSpec),
     /// `none`: no picture.
@@ -35,14 +36,14 @@ impl SourceSpec {
     /// What is accepted, for error messages and help texts.
     pub const ACCEPTED: &str = "sim, pattern, v4l2:/dev/videoN[,width=…,height=…,fps=…,format=…], \
          rtsp://[USER:PASSWORD@]HOST/PATH, file:PATH, gst:PIPELINE, rtp:PORT, rtp:ADDR:PORT (H.264 over \
-         RTP, for example rtp:5600), or none";
+         RTP, for example rtp:5600; rtp:5600,codec=vp8 for VP8), or none";
 
     /// What the picture of this source is called where its owner gave it no name; nothing for `none`.
     pub fn track_name(&self) -> Option<&'static str> {
         match self {
             Self::Sim => Some(sim::NAME),
             Self::Pattern => Some(pattern::NAME),
-            Self::Rtp(_) => Some(rtp::NAME),
+            Self::Rtp(..) => Some(rtp::NAME),
             Self::Gst(spec) => Some(spec.name()),
             Self::None => None,
         }
@@ -61,9 +62,9 @@ impl SourceSpec {
                 Supervised::new(move || Ok(Box::new(sim::source(world.clone()))))
             }
             Self::Pattern => Supervised::new(|| Ok(Box::new(pattern::source()))),
-            Self::Rtp(addr) => {
-                let addr = *addr;
-                Supervised::new(move || Ok(Box::new(RtpSource::new(addr))))
+            Self::Rtp(addr, codec) => {
+                let (addr, codec) = (*addr, *codec);
+                Supervised::new(move || Ok(Box::new(RtpSource::new(addr, codec))))
             }
             Self::Gst(spec) => return gst::open(spec, encoder).map(Some),
             Self::None => return Ok(None),
@@ -86,6 +87,11 @@ pub enum SpecError {
         "bad port {0:?} in the video source; it takes a number from 1 to 65535, as in rtp:5600"
     )]
     Port(String),
+    /// What stands behind the comma is no codec that is passed on.
+    #[error(
+        "{0:?} is not understood in the video source; rtp: takes codec=h264 or codec=vp8, as in rtp:5600,codec=vp8"
+    )]
+    Codec(String),
     /// The address is not an IP address.
     #[error(
         "bad address {0:?} in the video source; it takes an IP address of this machine, as in \
@@ -106,7 +112,7 @@ impl FromStr for SourceSpec {
             "pattern" => Ok(Self::Pattern),
             "none" => Ok(Self::None),
             _ => match typed.strip_prefix("rtp:") {
-                Some(rest) => Ok(Self::Rtp(address(rest)?)),
+                Some(rest) => rtp(rest),
                 None => Err(SpecError::Unknown(typed.to_owned())),
             },
         }
@@ -118,11 +124,23 @@ impl fmt::Display for SourceSpec {
         match self {
             Self::Sim => f.write_str("sim"),
             Self::Pattern => f.write_str("pattern"),
-            Self::Rtp(addr) => write!(f, "rtp:{addr}"),
+            Self::Rtp(addr, VideoCodec::H264) => write!(f, "rtp:{addr}"),
+            Self::Rtp(addr, codec) => write!(f, "rtp:{addr},codec={}", codec.word()),
             Self::Gst(spec) => write!(f, "{spec}"),
             Self::None => f.write_str("none"),
         }
     }
+}
+
+/// What stands behind `rtp:`.
+fn rtp(typed: &str) -> Result<SourceSpec, SpecError> {
+    let (address_part, codec) = match typed.split_once(',') {
+        None => (typed, VideoCodec::H264),
+        Some((address, "codec=h264")) => (address, VideoCodec::H264),
+        Some((address, "codec=vp8")) => (address, VideoCodec::Vp8),
+        Some((_, other)) => return Err(SpecError::Codec(other.to_owned())),
+    };
+    Ok(SourceSpec::Rtp(address(address_part)?, codec))
 }
 
 /// `PORT` or `ADDR:PORT`. A port alone listens on this machine only: a picture from the network must
@@ -150,7 +168,10 @@ fn address(typed: &str) -> Result<SocketAddr, SpecError> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        VideoCodec::{H264, Vp8},
+        *,
+    };
 
     #[test]
     fn every_accepted_form_is_understood() {
@@ -158,13 +179,21 @@ mod tests {
             ("sim", SourceSpec::Sim),
             ("pattern", SourceSpec::Pattern),
             ("none", SourceSpec::None),
-            ("rtp:5600", SourceSpec::Rtp(([127, 0, 0, 1], 5600).into())),
+            ("rtp:5600", SourceSpec::Rtp(([127, 0, 0, 1], 5600).into(), H264)),
+            ("rtp:5600,codec=h264", SourceSpec::Rtp(([127, 0, 0, 1], 5600).into(), H264)),
+            (
+                "rtp:[::]:5600,codec=vp8",
+                SourceSpec::Rtp(SocketAddr::new("::".parse().unwrap(), 5600), Vp8),
+            ),
             (
                 "gst:videotestsrc ! x264enc",
                 SourceSpec::Gst(GstSpec::Pipeline("videotestsrc ! x264enc".to_owned())),
             ),
-            ("rtp:0.0.0.0:5600", SourceSpec::Rtp(([0, 0, 0, 0], 5600).into())),
-            ("rtp:[::1]:5600", SourceSpec::Rtp(SocketAddr::new("::1".parse().unwrap(), 5600))),
+            ("rtp:0.0.0.0:5600", SourceSpec::Rtp(([0, 0, 0, 0], 5600).into(), H264)),
+            (
+                "rtp:[::1]:5600",
+                SourceSpec::Rtp(SocketAddr::new("::1".parse().unwrap(), 5600), H264),
+            ),
         ] {
             assert_eq!(typed.parse(), Ok(meant), "{typed}");
         }
@@ -179,6 +208,8 @@ mod tests {
             ("rtp:", "bad port \"\""),
             ("rtp:0", "from 1 to 65535"),
             ("rtp:65536", "bad port \"65536\""),
+            ("rtp:5600,codec=vp9", "codec=h264 or codec=vp8"),
+            ("rtp:5600,vp8", "\"vp8\" is not understood"),
             ("rtp:robot.local:5600", "bad address \"robot.local\""),
         ] {
             let error = typed.parse::<SourceSpec>().unwrap_err().to_string();
@@ -190,8 +221,10 @@ mod tests {
         #[test]
         fn nothing_typed_panics_and_what_is_shown_can_be_typed_again(typed in ".{0,40}", port in 1u16..) {
             let _ = typed.parse::<SourceSpec>();
-            let spec = SourceSpec::Rtp(([10, 0, 0, 1], port).into());
-            prop_assert_eq!(spec.to_string().parse(), Ok(spec));
+            for codec in [H264, Vp8] {
+                let spec = SourceSpec::Rtp(([10, 0, 0, 1], port).into(), codec);
+                prop_assert_eq!(spec.to_string().parse(), Ok(spec));
+            }
         }
     }
 }

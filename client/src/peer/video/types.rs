@@ -15,6 +15,14 @@ pub enum VideoCodec {
 }
 
 impl VideoCodec {
+    /// As it stands in messages and settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::H264 => "h264",
+            Self::Vp8 => "vp8",
+        }
+    }
+
     /// As it is told to people.
     pub fn name(self) -> &'static str {
         match self {

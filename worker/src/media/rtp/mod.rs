@@ -1,9 +1,10 @@
-//! H.264 over RTP that another program sends here (`rtp:PORT`), passed on without encoding it again.
+//! H.264 or VP8 over RTP that another program sends here (`rtp:PORT`), passed on without encoding it
+//! again.
 //!
 //! Made for what people run already: `gst-launch-1.0 … ! rtph264pay ! udpsink` and
 //! `ffmpeg … -c:v libx264 -f rtp`. Datagrams are [read](packet), put back [in order](reorder),
-//! put together [to pictures](depacketize), and made fit for newcomers ([`stream`]); those parts are
-//! pure. This file is the socket, its thread, and what people are told when nothing comes.
+//! put together to pictures of [H.264](depacketize) or [VP8](vp8), and made fit for newcomers
+//! ([`stream`]); those parts are pure. This file is the socket, its thread, and what people are told when nothing comes.
 //!
 //! Plain RTP has no way back to ask for a key frame. A newcomer gets the pictures since the last one,
 //! kept by the [fan-out](super::fanout::gop) within its bounds.
@@ -12,6 +13,7 @@ pub mod depacketize;
 pub mod packet;
 pub mod reorder;
 pub mod stream;
+pub mod vp8;
 
 use std::{
     io::{self, ErrorKind},
@@ -32,6 +34,7 @@ use tracing::{debug, info};
 use self::stream::{Output, Seen, Stream, Unfit};
 use super::{
     follow::Aim,
+    frame::VideoCodec,
     keyframes::KeyframeReason,
     source::{Alarm, Sink, Source, SourceError, SourceEvent},
 };
@@ -51,6 +54,7 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 /// Receives on one address.
 pub struct RtpSource {
     addr: SocketAddr,
+    codec: VideoCodec,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -63,12 +67,12 @@ struct Shared {
 }
 
 impl RtpSource {
-    /// Will receive on an address; the socket is opened by [`start`](Source::start). Port 0 takes any
-    /// free port.
-    pub fn new(addr: SocketAddr) -> Self {
+    /// Will receive this codec on an address; the socket is opened by [`start`](Source::start). Port 0
+    /// takes any free port.
+    pub fn new(addr: SocketAddr, codec: VideoCodec) -> Self {
         let info = VideoInfo {
             name: NAME.to_owned(),
-            codec: "h264".to_owned(),
+            codec: codec.word().to_owned(),
             width: 0,
             height: 0,
             fps: 0.0,
@@ -76,7 +80,7 @@ impl RtpSource {
         };
         let shared =
             Shared { info: Mutex::new(info), stop: AtomicBool::new(false), local: OnceLock::new() };
-        Self { addr, shared: Arc::new(shared), thread: Mutex::new(None) }
+        Self { addr, codec, shared: Arc::new(shared), thread: Mutex::new(None) }
     }
 
     /// Where it receives, once started.
@@ -97,12 +101,13 @@ impl Source for RtpSource {
         let bind = |source| SourceError::BindRtp { addr: self.addr, source };
         let socket = open(self.addr).map_err(bind)?;
         let local = socket.local_addr().map_err(bind)?;
-        info!(%local, "receiving H.264 over RTP");
+        let codec = self.codec;
+        info!(%local, "receiving {} over RTP", codec.name());
         let shared = self.shared.clone();
         shared.local.get_or_init(|| local);
         let thread = thread::Builder::new()
             .name("rtp".to_owned())
-            .spawn(move || receive(&socket, local, &shared, &*Alarm(sink).0))
+            .spawn(move || receive(&socket, (local, codec), &shared, &*Alarm(sink).0))
             .map_err(SourceError::Thread)?;
         *lock(&self.thread) = Some(thread);
         Ok(())
@@ -171,9 +176,14 @@ fn wake(mut local: SocketAddr) {
 }
 
 /// Receives until the source stops.
-fn receive(socket: &UdpSocket, local: SocketAddr, shared: &Shared, sink: &dyn Sink) {
+fn receive(
+    socket: &UdpSocket,
+    (local, codec): (SocketAddr, VideoCodec),
+    shared: &Shared,
+    sink: &dyn Sink,
+) {
     let mut buffer = vec![0; 65_536];
-    let mut stream = Stream::default();
+    let mut stream = Stream::new(codec);
     let mut out = Vec::new();
     let mut watch = Watch::new(Instant::now());
     while !shared.stop.load(Ordering::Relaxed) {
@@ -214,7 +224,7 @@ fn receive(socket: &UdpSocket, local: SocketAddr, shared: &Shared, sink: &dyn Si
             }
         }
         if let Some(since) = watch.silence(now, stream.seen()) {
-            sink.event(SourceEvent::Lost { reason: diagnosis(local, since) });
+            sink.event(SourceEvent::Lost { reason: diagnosis(local, codec, since) });
         }
     }
 }
@@ -276,25 +286,42 @@ fn advice(unfit: Unfit) -> String {
 }
 
 /// Why no picture comes, and what to do about it.
-fn diagnosis(local: SocketAddr, since: Seen) -> String {
+fn diagnosis(local: SocketAddr, codec: VideoCodec, since: Seen) -> String {
+    let name = codec.name();
     if since.datagrams == 0 && since.frames == 0 {
+        let encoder = match codec {
+            VideoCodec::H264 => "-c:v libx264 -tune zerolatency",
+            VideoCodec::Vp8 => "-c:v libvpx -deadline realtime",
+        };
         format!(
             "nothing arrives on UDP {local} yet. Start the sender, for example: \
-             ffmpeg -re -i FILE -an -c:v libx264 -tune zerolatency -f rtp rtp://{local}"
+             ffmpeg -re -i FILE -an {encoder} -f rtp rtp://{local}"
         )
     } else if since.datagrams == 0 {
         format!("nothing arrives on UDP {local} any more. Is the sender running?")
     } else if since.packets == 0 || since.units == 0 {
+        let (standard, gst, ffmpeg, port) = match codec {
+            VideoCodec::H264 => {
+                ("RFC 6184", "rtph264pay", "libx264", "rtp:PORT,codec=vp8 takes VP8")
+            }
+            VideoCodec::Vp8 => ("RFC 7741", "rtpvp8pay", "libvpx", "rtp:PORT takes H.264"),
+        };
         format!(
-            "what arrives on UDP {local} is no H.264 over RTP (RFC 6184). Send it with \
-             `rtph264pay ! udpsink` (GStreamer) or `-c:v libx264 -f rtp` (ffmpeg)."
+            "what arrives on UDP {local} is no {name} over RTP ({standard}). Send it with \
+             `{gst} ! udpsink` (GStreamer) or `-c:v {ffmpeg} -f rtp` (ffmpeg); {port}."
         )
     } else {
-        format!(
-            "H.264 arrives on UDP {local}, but no key frame with its parameter sets. Let the sender \
-             repeat them: `rtph264pay config-interval=-1` and `x264enc key-int-max=60` (GStreamer), \
-             `-g 60` (ffmpeg)."
-        )
+        let repeat = match codec {
+            VideoCodec::H264 => {
+                "with its parameter sets. Let the sender repeat them: `rtph264pay \
+                 config-interval=-1` and `x264enc key-int-max=60` (GStreamer), `-g 60` (ffmpeg)."
+            }
+            VideoCodec::Vp8 => {
+                "to begin with. Let the sender make them: `vp8enc keyframe-max-dist=60` (GStreamer), \
+                 `-g 60` (ffmpeg)."
+            }
+        };
+        format!("{name} arrives on UDP {local}, but no key frame {repeat}")
     }
 }
 

@@ -1,9 +1,9 @@
-//! From datagrams to access units that a newcomer's decoder can start on: all the rules of the RTP
+//! From datagrams to pictures that a newcomer's decoder can start on: all the rules of the RTP
 //! source, without its socket and its clock.
 //!
 //! * One sender at a time. Another one (another SSRC) is followed once the current one has been
 //!   silent for [`TAKEOVER`]: that is a restart, and everything begins anew, except that time goes on.
-//! * Every key frame carries the parameter sets, cached where the sender does not repeat them. Before
+//! * Every key frame of H.264 carries the parameter sets, cached where the sender does not repeat them. Before
 //!   the first key frame nothing comes out.
 
 use std::time::{Duration, Instant};
@@ -14,10 +14,12 @@ use super::{
     depacketize::{AccessUnit, Depacketizer},
     packet::Packet,
     reorder::{Ordered, Reorder},
+    vp8,
 };
 use crate::media::{
     frame::{EncodedFrame, VideoCodec},
     h264::{Geometry, NalKind, ParameterSets, annex_b, geometry, looks_ahead},
+    vp8 as format,
 };
 
 /// A sender silent for this long has lost its place to another.
@@ -64,6 +66,7 @@ pub struct Seen {
 /// One sender's stream after another.
 #[derive(Debug, Default)]
 pub struct Stream {
+    codec: VideoCodec,
     sender: Option<Sender>,
     sets: ParameterSets,
     geometry: Option<Geometry>,
@@ -76,6 +79,7 @@ pub struct Stream {
     seen: Seen,
     ordered: Vec<Ordered>,
     units: Vec<AccessUnit>,
+    vp8_frames: Vec<vp8::Frame>,
 }
 
 #[derive(Debug)]
@@ -83,14 +87,35 @@ struct Sender {
     ssrc: u32,
     heard: Instant,
     reorder: Reorder,
-    depacketizer: Depacketizer,
+    parts: Parts,
     /// No picture of it was passed on yet.
     fresh: bool,
     /// It was told that its pictures look ahead.
     told: bool,
 }
 
+/// Pictures that are being put together.
+#[derive(Debug)]
+enum Parts {
+    H264(Depacketizer),
+    Vp8(vp8::Depacketizer),
+}
+
+impl Parts {
+    fn new(codec: VideoCodec) -> Self {
+        match codec {
+            VideoCodec::H264 => Self::H264(Depacketizer::default()),
+            VideoCodec::Vp8 => Self::Vp8(vp8::Depacketizer::default()),
+        }
+    }
+}
+
 impl Stream {
+    /// Nothing yet, of this codec.
+    pub fn new(codec: VideoCodec) -> Self {
+        Self { codec, ..Self::default() }
+    }
+
     /// One datagram as it came.
     pub fn datagram(&mut self, datagram: &Bytes, now: Instant, out: &mut Vec<Output>) {
         self.seen.datagrams += 1;
@@ -115,22 +140,24 @@ impl Stream {
                 ssrc: packet.ssrc,
                 heard: now,
                 reorder: Reorder::default(),
-                depacketizer: Depacketizer::default(),
+                parts: Parts::new(self.codec),
                 fresh: true,
                 told: false,
             }),
         };
         sender.heard = now;
-        let (mut ordered, mut units) =
-            (std::mem::take(&mut self.ordered), std::mem::take(&mut self.units));
-        sender.reorder.push(packet, now, &mut ordered);
-        for packet in ordered.drain(..) {
-            sender.depacketizer.push(packet, &mut units);
+        sender.reorder.push(packet, now, &mut self.ordered);
+        for packet in self.ordered.drain(..) {
+            match &mut sender.parts {
+                Parts::H264(parts) => parts.push(packet, &mut self.units),
+                Parts::Vp8(parts) => parts.push(packet, &mut self.vp8_frames),
+            }
         }
-        for unit in units.drain(..) {
-            self.unit(&unit, now, out);
-        }
-        (self.ordered, self.units) = (ordered, units);
+        let (mut units, mut frames) =
+            (std::mem::take(&mut self.units), std::mem::take(&mut self.vp8_frames));
+        units.drain(..).for_each(|unit| self.unit(&unit, now, out));
+        frames.drain(..).for_each(|frame| self.vp8_frame(frame, now, out));
+        (self.units, self.vp8_frames) = (units, frames);
     }
 
     /// What was seen so far.
@@ -177,6 +204,24 @@ impl Stream {
         self.seen.frames += 1;
         let codec = VideoCodec::H264;
         out.push(Output::Frame(EncodedFrame { codec, data, is_key, captured: now, rtp_time }));
+    }
+
+    fn vp8_frame(&mut self, frame: vp8::Frame, now: Instant, out: &mut Vec<Output>) {
+        self.seen.units += 1;
+        let is_key = format::is_key(&frame.data);
+        if let Some((width, height)) = format::size(&frame.data) {
+            self.running = true;
+            let read = Geometry { width, height, fps: None, ordinary: true };
+            if self.geometry.replace(read) != Some(read) {
+                out.push(Output::Geometry(read));
+            }
+        }
+        if self.running {
+            self.seen.frames += 1;
+            let rtp_time = self.time(frame.timestamp, now);
+            let (codec, data) = (VideoCodec::Vp8, frame.data);
+            out.push(Output::Frame(EncodedFrame { codec, data, is_key, captured: now, rtp_time }));
+        }
     }
 
     /// The sender's timestamp, moved so that time never jumps when a sender is replaced.

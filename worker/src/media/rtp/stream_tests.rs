@@ -229,3 +229,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn vp8_comes_out_from_its_first_key_frame_on_with_its_size() {
+    const KEY: &[u8] = &[0x10, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01, 9, 9];
+    const DELTA: &[u8] = &[0x10, 0x11, 0x02, 0x00];
+    let mut link = Link { stream: Stream::new(VideoCodec::Vp8), ..Link::new() };
+    assert!(link.picture(&[DELTA]).is_empty(), "no decoder could start on it");
+    let out = link.picture(&[KEY]);
+    let [Output::Geometry(read), Output::Frame(key)] = &out[..] else { panic!("{out:?}") };
+    assert_eq!((read.width, read.height), (640, 360));
+    assert_eq!((key.codec, key.is_key, &key.data[..]), (VideoCodec::Vp8, true, &KEY[1..]));
+    let next = frames(link.picture(&[DELTA])).remove(0);
+    assert!(!next.is_key);
+    assert_eq!(next.rtp_time.wrapping_sub(key.rtp_time), 3_000);
+    // H.264 by mistake is no key frame of VP8, and is counted as what could not be begun with.
+    let mut link = Link { stream: Stream::new(VideoCodec::Vp8), ..Link::new() };
+    assert!(link.picture(&[SPS, PPS, IDR]).is_empty());
+}

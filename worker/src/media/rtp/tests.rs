@@ -26,7 +26,7 @@ impl Sink for Collect {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn started() -> (RtpSource, SocketAddr, mpsc::Receiver<Told>) {
-    let mut source = RtpSource::new((Ipv4Addr::LOCALHOST, 0).into());
+    let mut source = RtpSource::new((Ipv4Addr::LOCALHOST, 0).into(), VideoCodec::H264);
     let (send, told) = mpsc::channel();
     source.start(Arc::new(Collect(Mutex::new(send)))).unwrap();
     let addr = source.local_addr().unwrap();
@@ -91,7 +91,16 @@ fn what_is_wrong_with_the_stream_is_told() {
         (seen(9, 9, 0, 0), "no H.264 over RTP"),
         (seen(9, 9, 9, 0), "config-interval=-1"),
     ] {
-        assert!(diagnosis(local, since).contains(said), "{said}: {}", diagnosis(local, since));
+        let words = diagnosis(local, VideoCodec::H264, since);
+        assert!(words.contains(said), "{said}: {words}");
+    }
+    for (since, said) in [
+        (seen(0, 0, 0, 0), "libvpx"),
+        (seen(9, 9, 0, 0), "no VP8 over RTP"),
+        (seen(9, 9, 9, 0), "keyframe-max-dist"),
+    ] {
+        let words = diagnosis(local, VideoCodec::Vp8, since);
+        assert!(words.contains(said), "{said}: {words}");
     }
 }
 
@@ -99,14 +108,16 @@ fn what_is_wrong_with_the_stream_is_told() {
 fn a_taken_port_is_a_clear_error() {
     let (source, addr, _told) = started();
     let (send, _other) = mpsc::channel();
-    let error = RtpSource::new(addr).start(Arc::new(Collect(Mutex::new(send)))).unwrap_err();
+    let error = RtpSource::new(addr, VideoCodec::H264)
+        .start(Arc::new(Collect(Mutex::new(send))))
+        .unwrap_err();
     assert!(error.to_string().contains(&format!("cannot receive RTP on UDP {addr}")), "{error}");
     source.stop();
 }
 
 #[tokio::test]
 async fn a_viewer_who_comes_late_starts_at_the_last_key_frame() {
-    let source = RtpSource::new((Ipv4Addr::LOCALHOST, 0).into());
+    let source = RtpSource::new((Ipv4Addr::LOCALHOST, 0).into(), VideoCodec::H264);
     let shared = source.shared.clone();
     let fanout = Fanout::start(Box::new(source)).unwrap();
     let to = *shared.local.get().unwrap();
