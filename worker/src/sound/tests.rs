@@ -123,6 +123,7 @@ async fn the_tone_is_heard_without_anything_installed() {
 mod with_gstreamer {
     use halyard_client::peer::RtpPacket;
     use halyard_protocol::ids::PeerId;
+    use tokio_util::task::AbortOnDropHandle;
 
     use super::*;
 
@@ -161,6 +162,57 @@ mod with_gstreamer {
         assert!(samples.len() > 48_000, "{} samples of 1.5 s", samples.len());
         let heard = frequency(&samples[4_800..samples.len() - 4_800]);
         assert!((heard - 440.0).abs() < 8.0, "{heard} Hz");
+    }
+
+    /// Ann speaks until this is dropped.
+    fn speaks(handle: &SpeakerHandle, ann: &PeerId) -> AbortOnDropHandle<()> {
+        handle.ask(ann).expect("nobody speaks");
+        let (handle, ann) = (handle.clone(), ann.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let sound = Sound::start(&SoundSpec::Tone).expect("starts").expect("sound");
+            let mut tone = sound.listen();
+            for sequence in 0.. {
+                let SoundPacket { data, rtp_time } = heard(&mut tone).await;
+                let packet =
+                    RtpPacket { sequence, timestamp: rtp_time, marker: false, payload: data };
+                handle.say(&ann, packet);
+            }
+        }))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_loudspeaker_that_is_not_there_is_told_and_used_when_it_comes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plug = folder.path().join("plug");
+        let spec = SpeakerSpec::File(plug.join("voice.wav"));
+        let speaker = Speaker::start(&spec).expect("starts").expect("a speaker");
+        let (handle, ann) = (speaker.handle(), PeerId::new("ann").unwrap());
+        let mut events = handle.events();
+        let _speaking = speaks(&handle, &ann);
+        let lost = event(&mut events).await;
+        let SoundEvent::Lost { reason } = lost else { panic!("{lost:?}") };
+        assert!(reason.contains("No voice at the machine"), "{reason}");
+        assert_eq!(handle.trouble(), Some(reason));
+        std::fs::create_dir(&plug).expect("made");
+        assert_eq!(event(&mut events).await, SoundEvent::Back);
+        assert_eq!(handle.trouble(), None);
+        assert_eq!(*handle.talker().borrow(), Some(ann), "who speaks goes on");
+        speaker.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_loudspeaker_that_fails_in_use_is_told_and_opened_again() {
+        let spec = "gst:identity error-after=20 ! fakesink".parse().expect("understood");
+        let speaker = Speaker::start(&spec).expect("starts").expect("a speaker");
+        let (handle, ann) = (speaker.handle(), PeerId::new("ann").unwrap());
+        let mut events = handle.events();
+        let _speaking = speaks(&handle, &ann);
+        for _ in 0..2 {
+            let lost = event(&mut events).await;
+            assert!(matches!(lost, SoundEvent::Lost { .. }), "{lost:?}");
+            assert_eq!(event(&mut events).await, SoundEvent::Back, "it is opened again");
+        }
+        speaker.stop().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
