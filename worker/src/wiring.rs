@@ -141,6 +141,14 @@ impl Parts {
             Some(plan) => Some(Recorder::start(plan, first.as_ref(), &machine.handle())?),
             None => None,
         };
+        if recorder.is_some() && tracks.len() > 1 {
+            let names: Vec<_> = tracks.iter().map(Track::name).collect();
+            tracing::warn!(
+                recorded = names[0],
+                others = names[1..].join(", "),
+                "of several pictures the first is recorded"
+            );
+        }
         let recording = recorder.as_ref().map(Recorder::status);
         let tidier = files
             .clone()

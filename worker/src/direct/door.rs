@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ANSWER_WITHIN, refusal::Refusal, tickets::Tickets};
 use crate::{
     agent::{DirectAsk, DirectRefused, Held},
-    media::stills::Stills,
+    media::{VideoCodec, stills::Stills},
     session::Shared,
 };
 
@@ -119,6 +119,16 @@ impl Door {
         let Some(track) = track else { return Ok(0) };
         let found = self.direct.shared.tracks.find(track);
         found.map(|(number, _)| number).map_err(|unknown| Refusal::track(&unknown))
+    }
+
+    /// The same, where it is H.264: players agree on that before they see what comes.
+    pub(super) fn plays(&self, track: Option<&str>) -> Result<usize, Refusal> {
+        let number = self.knows(track)?;
+        let codec = self.direct.shared.tracks.iter().nth(number).map(|track| track.info().codec);
+        match codec {
+            Some(codec) if codec != VideoCodec::H264.word() => Err(Refusal::codec(&codec)),
+            _ => Ok(number),
+        }
     }
 
     /// Whether who was let in would be again, with the same rights.

@@ -57,6 +57,16 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "UNKNOWN_TRACK", unknown.to_string())
     }
 
+    /// A picture that is passed on in a codec that this way does not send.
+    pub(super) fn codec(codec: &str) -> Self {
+        let words = format!(
+            "this picture is {codec}, which is passed on as it is, and WHEP sends H.264 here; the page \
+             and `halyard` show it. Let its source send H.264 or raw pictures, or name another picture \
+             with ?track=NAME"
+        );
+        Self::new(StatusCode::NOT_ACCEPTABLE, "NOT_H264", words)
+    }
+
     pub(super) fn revoked() -> Self {
         Self {
             message: "this token was replaced; ask the room's owner for the new link".to_owned(),

@@ -42,7 +42,7 @@ async fn begin(
     Body(body): Body,
 ) -> Result<Response, Refusal> {
     let pass = door.admit(&headers).await?;
-    door.knows(track.as_deref())?;
+    door.plays(track.as_deref())?;
     if !is_type(&headers, SDP) {
         return Err(Refusal::media_type(SDP));
     }
