@@ -9,11 +9,16 @@
 const SECONDS = 10;
 
 /** A difference that jumps this far means that the machine's clock was set. */
-const JUMP_MS = 2_000;
+export const JUMP_MS = 2_000;
+
+/** For so long after that, what was stamped before and what was stamped after it come mixed. */
+const MIXED_MS = 2_000;
 
 export class MachineClock {
   /** The largest difference seen in each second, newest last. @type {{second: number, ahead: number}[]} */
   #best = [];
+  /** When it was noticed that the machine's clock was set. @type {number | null} */
+  #setAt = null;
 
   /** Another machine, or the same one started anew. */
   reset() {
@@ -29,7 +34,10 @@ export class MachineClock {
   heard(now, timeMs) {
     const ahead = timeMs - now;
     const known = this.#ahead;
-    if (known !== null && Math.abs(ahead - known) > JUMP_MS) this.reset();
+    if (known !== null && Math.abs(ahead - known) > JUMP_MS) {
+      this.reset();
+      this.#setAt = now;
+    }
     const second = Math.floor(now / 1000);
     const last = this.#best.at(-1);
     if (last?.second === second) last.ahead = Math.max(last.ahead, ahead);
@@ -45,6 +53,11 @@ export class MachineClock {
   at(now, roundTripMs) {
     const ahead = this.#ahead;
     return ahead === null ? null : now + ahead + (roundTripMs ?? 0) / 2;
+  }
+
+  /** Whether stamps of a moment ago may be of another time than this clock's. @param {number} now */
+  isMixed(now) {
+    return this.#setAt !== null && now - this.#setAt < MIXED_MS;
   }
 
   get #ahead() {

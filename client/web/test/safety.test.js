@@ -38,6 +38,33 @@ test('a picture’s age is what its strip says by the machine’s own time, and 
   assert.equal(age.at(1_500), null);
 });
 
+test('a machine’s clock that is set makes no picture old, and none of the future', () => {
+  for (const jump of [600_000, -600_000]) {
+    for (const pictureFirst of [true, false]) {
+      const clock = new MachineClock();
+      const age = new PictureAge(clock);
+      /** What the machine's clock says. @param {number} at */
+      const machine = (at) => DAY + at + (at >= 5_000 ? jump : 0);
+      // Pictures and reports take 20 ms; around the jump one of the two is held up by another 40 ms.
+      const late = (/** @type {boolean} */ isLate, /** @type {number} */ at) => (isLate && at > 4_900 && at < 5_200 ? 60 : 20);
+      for (let at = 0; at < 9_000; at += 50) {
+        const report = at - late(pictureFirst, at);
+        const picture = at - late(!pictureFirst, at);
+        const heard = () => clock.heard(at, machine(report));
+        if (!pictureFirst) heard();
+        age.shown(at, machine(picture) % 2 ** 32, at - 5, 10);
+        if (pictureFirst) heard();
+        const now = age.at(at) ?? NaN;
+        assert.ok(now >= 0 && now < 150, `${jump}, ${pictureFirst}: ${now} ms old at ${at}`);
+        // It stands still from here on.
+        const later = age.at(at + 1_000) ?? NaN;
+        assert.ok(later >= 900 && later < 1_150, `${jump}, ${pictureFirst}: ${later} ms a second later`);
+      }
+      assert.ok(age.isExact, 'strips count again');
+    }
+  }
+});
+
 test('without a strip it counts from the last packet and half a round trip', () => {
   const age = new PictureAge(new MachineClock());
   age.shown(1_000, null, 980, 60);
