@@ -42,6 +42,8 @@ pub struct UnpackLimits {
     /// Files and folders in all; each costs memory, and a block of the disk that its bytes do not
     /// show.
     pub entries: u64,
+    /// Bytes of their paths in all, which are kept in memory until the last one has come.
+    pub names: u64,
     /// Folders within folders.
     pub depth: usize,
     /// Bytes of all files.
@@ -53,11 +55,18 @@ pub struct UnpackLimits {
 }
 
 impl Default for UnpackLimits {
-    /// 100,000 entries 32 deep and 64 GiB; 100 times the archive, or 64 MiB. Data sets of pictures
+    /// 100,000 entries with paths of 320 bytes each, 32 deep, and 64 GiB; 100 times the archive, or 64 MiB. Data sets of pictures
     /// hardly shrink, texts and sparse arrays shrink to a tenth or a thirtieth; a bomb to a
     /// thousandth.
     fn default() -> Self {
-        Self { entries: 100_000, depth: 32, bytes: 64 << 30, ratio: 100, free_of_ratio: 64 << 20 }
+        Self {
+            entries: 100_000,
+            names: 32_000_000,
+            depth: 32,
+            bytes: 64 << 30,
+            ratio: 100,
+            free_of_ratio: 64 << 20,
+        }
     }
 }
 

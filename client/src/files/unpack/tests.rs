@@ -301,11 +301,13 @@ fn headers_without_end_are_refused_although_they_are_no_entries() {
 #[test]
 fn entries_bytes_and_depth_are_bounded() {
     use EntryType as T;
-    let limits = UnpackLimits { entries: 3, depth: 2, bytes: 10, ..UnpackLimits::default() };
+    let limits =
+        UnpackLimits { entries: 3, names: 12, depth: 2, bytes: 10, ..UnpackLimits::default() };
     for (entries, words) in [
         (&[("a/b/c", &b"1"[..])][..], "3 folders deep"),
         (&[("a", b"1"), ("b", b"1"), ("c", b"1"), ("d", b"1")], "more than 3 entries"),
         (&[("a/b", b"1"), ("c/d", b"1")], "more than 3 entries"),
+        (&[("abcdefgh", b"1"), ("ijklm", b"1")], "more than 12 bytes together"),
         (&[("a", b"123456"), ("b", b"12345")], "more than 10 bytes"),
     ] {
         let tar: Vec<_> = entries.iter().map(|(path, bytes)| (*path, T::Regular, *bytes)).collect();

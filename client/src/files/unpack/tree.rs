@@ -33,6 +33,8 @@ pub(crate) struct Tree {
     /// By lower-cased name: as it was written, and whether it is a folder. Some file systems do not
     /// tell `A` from `a`, and one of the two would be lost there.
     seen: HashMap<String, (String, bool)>,
+    /// Bytes of the names in it.
+    names: u64,
     open: Option<Open>,
     done: Unpacked,
     /// Bytes that were no file's.
@@ -58,6 +60,7 @@ impl Tree {
             limits: *limits,
             bound: Bound::of(limits, archive),
             seen: HashMap::new(),
+            names: 0,
             open: None,
             done: Unpacked::default(),
             meta: 0,
@@ -125,6 +128,17 @@ impl Tree {
         if self.seen.len() as u64 >= self.limits.entries {
             return Err(self.too_many());
         }
+        self.names += name.len() as u64;
+        if self.names > self.limits.names {
+            return Err(Failure::new(
+                FileErrorCode::TooLarge,
+                format!(
+                    "the paths in it have more than {} bytes together, which are the most that are \
+                     taken; shorten them, or send its parts",
+                    self.limits.names
+                ),
+            ));
+        }
         if is_folder {
             self.done.folders += 1;
         } else if named {
@@ -165,6 +179,7 @@ impl Tree {
     pub(crate) fn start_over(&mut self, dir: Arc<Dir>) {
         self.dir = dir;
         self.seen = HashMap::new();
+        self.names = 0;
         self.open = None;
         self.done = Unpacked::default();
         self.meta = 0;
