@@ -103,6 +103,10 @@ impl<F: FnMut(&Held) + Send> Running<F> {
                 () = stop.cancelled() => return Ok(()),
                 () = &mut machine_ended => return Err(AgentError::Machine),
                 Some(ended) = self.sessions.next_ended() => {
+                    // Its last words may wait behind its end, and somebody may wait for them.
+                    while let Ok(said) = self.from_sessions.try_recv() {
+                        self.said(said);
+                    }
                     if let Some(peer) = self.sessions.ended(ended) {
                         self.leases.release(&peer);
                     }
