@@ -161,7 +161,7 @@ def main() -> None:
         ratio = values[0] / values[1] if values[0] and values[1] else None
         cells = [*map(shown, values), f"{ratio:.2f}" if ratio else "-", mark]
         print(f"| {title} | {' | '.join(cells)} |")
-    print("\n### One stopped reader under a flood of 200 MiB, and a storm of reconnects\n")
+    print("\n### One stopped reader under a flood of 2,000 MiB, and a storm of reconnects\n")
     print("| | broker | mark |")
     print("| --- | ---: | ---: |")
     for scenario, name, title, mark in BROKER_ROWS:

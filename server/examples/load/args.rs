@@ -110,7 +110,7 @@ pub(crate) struct StoppedReader {
     #[arg(long, default_value_t = 2000.0)]
     pub(crate) rate: f64,
     /// MiB that are sent to the peer that does not read
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 2000)]
     pub(crate) flood_mib: usize,
     /// Seconds before the flood, to compare with
     #[arg(long, default_value_t = 4.0)]

@@ -182,8 +182,15 @@ impl Socket {
 
     /// Writes what the kernel takes.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
+        self.flush_some(usize::MAX)
+    }
+
+    /// The same, but no more than so many bytes: copying a large message takes the time of several
+    /// small ones.
+    pub(crate) fn flush_some(&mut self, most: usize) -> Result<()> {
+        let end = self.out.len().min(self.written.saturating_add(most));
+        while self.written < end {
+            match self.stream.write(&self.out[self.written..end]) {
                 Ok(written) => self.written += written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => {
@@ -192,8 +199,10 @@ impl Socket {
                 }
             }
         }
-        self.out.clear();
-        self.written = 0;
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
         Ok(())
     }
 

@@ -17,6 +17,9 @@ use crate::{
 };
 
 const FLOOD_MESSAGE_BYTES: usize = 64 * 1024;
+/// Written between two looks at the others, who would otherwise wait for this program and not for the
+/// broker.
+const FLOOD_PIECE_BYTES: usize = 4 * 1024;
 const FLOOD_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The goodbye to a peer that does not read takes no longer.
@@ -83,7 +86,7 @@ pub(crate) fn run(common: &Common, args: &StoppedReader) -> Result<Report> {
                 left -= 1;
                 flooder.queue(&message);
             }
-            flooder.flush().context("the flooder's own socket")?;
+            flooder.flush_some(FLOOD_PIECE_BYTES).context("the flooder's own socket")?;
             if left == 0 && flooder.waiting() == 0 || now > flood_at + FLOOD_WITHIN {
                 break;
             }
