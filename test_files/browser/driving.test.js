@@ -61,8 +61,8 @@ test('holding W drives forward, A turns left, letting go stops', async (t) => {
   await page.waitForConnection();
   const start = await page.telemetry();
 
-  await page.page.keyboard.down('KeyW');
-  const moving = await page.waitForTelemetry(
+  const moving = await page.drive(
+    'KeyW',
     'a rover that has moved half a metre',
     (now) => distance(now.pose, start.pose) > 0.5 && now.speed > 0.1,
   );
@@ -75,8 +75,8 @@ test('holding W drives forward, A turns left, letting go stops', async (t) => {
   await page.page.keyboard.up('KeyW');
   const stopped = await page.waitForTelemetry('a rover that stands', (now) => now.speed === 0);
 
-  await page.page.keyboard.down('ArrowLeft');
-  const turned = await page.waitForTelemetry(
+  const turned = await page.drive(
+    'ArrowLeft',
     'a rover that turned left',
     (now) => Math.sin(now.pose.heading - stopped.pose.heading) > 0.2,
   );
@@ -115,8 +115,7 @@ test('a viewer may stop the rover, and only an operator lets it move again', asy
   const operator = await OperatorPage.open(browser, rover.operator, 'estop-operator', t);
   const viewer = await OperatorPage.open(browser, rover.viewer, 'estop-viewer', t);
   await Promise.all([operator.waitForConnection(), viewer.waitForConnection()]);
-  await operator.page.keyboard.down('KeyS');
-  await viewer.waitForTelemetry('a rover that moves', (now) => now.speed < -0.1);
+  await operator.drive('KeyS', 'a rover that moves', (now) => now.speed < -0.1, viewer);
   await viewer.element('estop').click();
   await viewer.waitForTelemetry('a rover that stands', (now) => now.estop && now.speed === 0);
   await operator.page.keyboard.up('KeyS');
@@ -129,8 +128,7 @@ test('when the operator’s tab closes in the middle of driving, the rover stops
   const viewer = await OperatorPage.open(browser, rover.viewer, 'gone-viewer', t);
   const operator = await OperatorPage.open(browser, rover.operator, 'gone-operator', t);
   await Promise.all([operator.waitForConnection(), viewer.waitForConnection()]);
-  await operator.page.keyboard.down('KeyW');
-  await viewer.waitForTelemetry('a rover that moves', (now) => now.driver !== null && Math.abs(now.speed) > 0.1);
+  await operator.drive('KeyW', 'a rover that moves', (now) => now.driver !== null && now.speed > 0.1, viewer);
   const closed = Date.now();
   await operator.close();
   await viewer.waitForTelemetry('a rover that stands', (now) => now.speed === 0 && now.driver === null);
@@ -152,8 +150,7 @@ test('screenshots in light and dark, on a phone and on a desk', async (t) => {
       await page.waitForText('hud-age', /\d ms/);
       await page.waitForText('telemetry', /m\/s/);
       await page.waitForText('files', /notes\.txt/);
-      await page.page.keyboard.down('KeyA');
-      await page.waitForTelemetry('a rover that turns', (now) => now.angular_speed > 0.5);
+      await page.drive('KeyA', 'a rover that turns', (now) => now.angular_speed > 0.5);
       await page.waitForText('drive-status', /You are driving/);
       await page.screenshot(name);
       await page.page.keyboard.up('KeyA');

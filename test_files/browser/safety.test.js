@@ -38,8 +38,7 @@ test('a picture that stands still stops the rover, though the key is held and th
   assert.ok(video.age > 0 && video.age < 2_000, `the picture is ${video.age} ms old`);
   await page.waitForText('hud-missed', /\d/);
   assert.ok((await page.stats()).video.strips > 0, 'it is dated by its strip');
-  await page.page.keyboard.down('KeyA');
-  await viewer.waitForTelemetry('a rover that turns', (now) => now.angular_speed > 0.2);
+  await page.drive('KeyA', 'a rover that turns', (now) => now.angular_speed > 0.2, viewer);
 
   // No frame is shown any more; everything else goes on.
   await page.element('video').evaluate((video) => /** @type {HTMLVideoElement} */ (video).pause());
@@ -55,8 +54,7 @@ test('a picture that stands still stops the rover, though the key is held and th
   const later = await viewer.waitForTelemetry('half a second', (now) => now.seq > before.seq + 10);
   assert.equal(later.angular_speed, 0);
   await page.page.keyboard.up('KeyA');
-  await page.page.keyboard.down('KeyA');
-  await viewer.waitForTelemetry('a rover that turns again', (now) => now.angular_speed > 0.2);
+  await page.drive('KeyA', 'a rover that turns again', (now) => now.angular_speed > 0.2, viewer);
   await page.page.keyboard.up('KeyA');
   await viewer.waitForTelemetry('a rover that stands', (now) => now.angular_speed === 0);
   assert.deepEqual(page.problems, []);
@@ -66,9 +64,8 @@ test('a page that freezes stops the rover by the watchdog, and is told why when 
   const page = await OperatorPage.open(browser, rover.operator, 'safety-frozen-page', t);
   const viewer = await OperatorPage.open(browser, rover.viewer, 'safety-frozen-page-viewer', t);
   await Promise.all([page.waitForVideo(), viewer.waitForConnection()]);
+  await page.drive('KeyA', 'a rover that turns', (now) => now.angular_speed > 0.2, viewer);
   const { trips } = await counts();
-  await page.page.keyboard.down('KeyA');
-  await viewer.waitForTelemetry('a rover that turns', (now) => now.angular_speed > 0.2);
   // Its own thread stands still for two seconds, as on a phone that swaps.
   await page.page.evaluate(() => {
     const until = performance.now() + 2_000;
@@ -88,8 +85,7 @@ test('a hidden page lets go', async (t) => {
   const page = await OperatorPage.open(browser, rover.operator, 'safety-hidden', t);
   const viewer = await OperatorPage.open(browser, rover.viewer, 'safety-hidden-viewer', t);
   await Promise.all([page.waitForVideo(), viewer.waitForConnection()]);
-  await page.page.keyboard.down('KeyA');
-  await viewer.waitForTelemetry('a rover that turns', (now) => now.angular_speed > 0.2);
+  await page.drive('KeyA', 'a rover that turns', (now) => now.angular_speed > 0.2, viewer);
   // Headless pages are never hidden by themselves.
   await page.page.evaluate(() => {
     Object.defineProperty(document, 'hidden', { value: true });
@@ -119,9 +115,8 @@ test('a network that swallows every packet while the broker is there stops the r
   await page.page.goto(rover.operator);
   const viewer = await OperatorPage.open(browser, rover.viewer, 'safety-swallowed-viewer', t);
   await Promise.all([page.waitForVideo(), viewer.waitForConnection()]);
+  await page.drive('KeyA', 'a rover that turns', (now) => now.angular_speed > 0.2, viewer);
   const { trips } = await counts();
-  await page.page.keyboard.down('KeyA');
-  await viewer.waitForTelemetry('a rover that turns', (now) => now.angular_speed > 0.2);
 
   // Nothing comes through in either direction, and nobody is told: the page's socket to the broker stands.
   link.set({ ...PERFECT, loss: 1 });
@@ -141,8 +136,7 @@ test('a network that swallows every packet while the broker is there stops the r
   const later = await viewer.waitForTelemetry('a second', (now) => now.seq > before.seq + 20);
   assert.equal(later.angular_speed, 0, 'the key that is still down starts nothing');
   await page.page.keyboard.up('KeyA');
-  await page.page.keyboard.down('KeyA');
-  await viewer.waitForTelemetry('a rover that turns again', (now) => now.angular_speed > 0.2);
+  await page.drive('KeyA', 'a rover that turns again', (now) => now.angular_speed > 0.2, viewer);
   await page.page.keyboard.up('KeyA');
   await page.close();
   await viewer.waitForTelemetry('a free rover', ({ driver }) => driver === null);
@@ -159,6 +153,7 @@ test('with the settings that come with it a rover is driven by its page, and by 
   for (let driven = 0; driven < 10; ) {
     assert.ok(Date.now() < until, 'half a second in one go');
     driven = 0;
+    await page.waitToDrive();
     await page.page.keyboard.down('KeyA');
     let told = await viewer.waitForTelemetry('motion, or a stop', (now) => now.angular_speed > 0.2 || now.stopped);
     while (!told.stopped && driven < 10) {

@@ -13,6 +13,8 @@ import { toast } from './toasts.js';
  * @typedef {import('./types.js').Lease} Lease
  * @typedef {import('./types.js').Estop} Estop
  * @typedef {import('./session.js').Session} Session
+ * @typedef {import('./video.js').PictureState | 'lost'} Sight what the driver sees of the machine; `lost`
+ *   is a slate in its stead
  */
 
 /** What one page says to another through the broker. */
@@ -41,8 +43,8 @@ export class DrivingView {
   #fault = null;
   #gamepad = new Gamepad();
   #senses;
-  /** @type {'live' | 'frozen' | 'lost'} */
-  #picture = 'live';
+  /** @type {Sight} */
+  #picture = 'none';
   #asked = false;
   #isOverHttp = false;
   /** @type {(() => void) | null} */
@@ -144,7 +146,7 @@ export class DrivingView {
   /**
    * A picture that stands still shows a world that is not there any more.
    *
-   * @param {'live' | 'frozen' | 'lost'} state
+   * @param {Sight} state
    */
   picture(state) {
     this.#picture = state;
@@ -239,6 +241,10 @@ export class DrivingView {
     if (!this.#canDrive) return 'This machine cannot be driven.';
     if (this.#estop.latched) return 'The emergency stop is on. Nothing moves until it is lifted.';
     if (this.#stopped === 'driver') return whyStopped('driver', this.#limits, this.#fault);
+    // The machine would stop whoever drives blind, and want the key pressed anew.
+    if (this.#picture === 'none' && this.#limits.max_picture_age_ms !== undefined) {
+      return 'Driving starts once there is a picture.';
+    }
     if (this.#picture === 'frozen') return 'The picture stands still, so driving is paused.';
     if (this.#picture === 'lost') return 'The machine has no picture, so driving is paused.';
     const { holder, you } = this.#lease;

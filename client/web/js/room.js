@@ -50,12 +50,12 @@ export function openRoom(place) {
   document.title = `Room ${place.room} · Halyard`;
 
   // A slate moves and shows no machine, a frozen picture shows one that is elsewhere by now.
-  const sight = { lost: new Set(), isFrozen: false };
+  const lost = new Set();
   /** @type {import('./types.js').VideoInfo[]} */
   let pictures = [];
   const drivingSees = () => {
-    const isLost = sight.lost.has(cameras.main) || sight.lost.has(null);
-    driving.picture(isLost ? 'lost' : sight.isFrozen ? 'frozen' : 'live');
+    const isLost = lost.has(cameras.main) || lost.has(null);
+    driving.picture(isLost ? 'lost' : video.state);
   };
 
   const mainChanged = () => {
@@ -69,7 +69,7 @@ export function openRoom(place) {
     if (state.phase === 'ended' && state.problem) showEnd(state.problem);
   });
   session.on('hello', (hello) => {
-    sight.lost.clear(); // a worker without a picture says so right after its hello
+    lost.clear(); // a worker without a picture says so right after its hello
     pictures = hello.video;
     mainChanged();
     status.offersPicture(hello.video.length > 0);
@@ -95,8 +95,8 @@ export function openRoom(place) {
   });
   session.on('notice', ({ severity, code, message, track = null }) => {
     if (code === 'source_lost' || code === 'source_back') {
-      if (code === 'source_lost') sight.lost.add(track);
-      else sight.lost.delete(track);
+      if (code === 'source_lost') lost.add(track);
+      else lost.delete(track);
       drivingSees();
     }
     if (SHOWN_ELSEWHERE.has(`${code} ${severity}`)) return;
@@ -114,7 +114,6 @@ export function openRoom(place) {
   });
   video.on('state', (state) => {
     status.picture(state !== 'none');
-    sight.isFrozen = state === 'frozen';
     drivingSees();
   });
 

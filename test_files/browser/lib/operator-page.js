@@ -125,6 +125,50 @@ export class OperatorPage {
     return this.waitForTelemetry('any telemetry', () => true);
   }
 
+  /** Until a key that is pressed would drive. */
+  async waitToDrive() {
+    const deadline = Date.now() + PATIENCE_MS;
+    for (;;) {
+      const { drive, telemetry } = await this.stats();
+      if (drive.blocked === null && telemetry && telemetry.stopped === null) return;
+      if (Date.now() > deadline) {
+        throw new Error(`driving did not become possible: ${drive.blocked ?? telemetry?.stopped ?? 'no telemetry'}`);
+      }
+      await delay(30);
+    }
+  }
+
+  /**
+   * Holds a key until the machine moves as wished, and goes on holding it. As a person would: a busy
+   * computer is late now and then, by which the machine stops, rightly, and the key is pressed again.
+   *
+   * @param {string} key
+   * @param {string} what for the error
+   * @param {(telemetry: any) => boolean} isWished
+   * @param {OperatorPage} [seenBy] whose telemetry tells
+   */
+  async drive(key, what, isWished, seenBy = this) {
+    const { keyboard } = this.page;
+    const deadline = Date.now() + PATIENCE_MS;
+    await this.waitToDrive();
+    await keyboard.down(key);
+    for (;;) {
+      const { telemetry } = await seenBy.stats();
+      const { drive } = await this.stats();
+      const isHeld = drive.held.length > 0;
+      if (isHeld && telemetry && isWished(telemetry)) return telemetry;
+      if (Date.now() > deadline) {
+        throw new Error(`${what}: not seen; the telemetry is ${JSON.stringify(telemetry)}, the page's ${JSON.stringify(drive)}`);
+      }
+      if (!isHeld) {
+        await keyboard.up(key);
+        await this.waitToDrive();
+        await keyboard.down(key);
+      }
+      await delay(30);
+    }
+  }
+
   videoSize() {
     return this.element('video').evaluate((element) => {
       const { videoWidth: width, videoHeight: height } = /** @type {HTMLVideoElement} */ (element);
