@@ -95,6 +95,34 @@ test('a hidden page lets go', async (t) => {
   await page.page.keyboard.up('KeyA');
 });
 
+test('who sees nothing yet does not drive, and is told what is waited for', async (t) => {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+  t.after(() => context.close());
+  // A browser that shows no frame before it is let.
+  await context.addInitScript(() => {
+    const { requestVideoFrameCallback: request } = HTMLVideoElement.prototype;
+    const shown = new Promise((show) => Object.defineProperty(window, 'showFrames', { value: show }));
+    HTMLVideoElement.prototype.requestVideoFrameCallback = function (callback) {
+      void shown.then(() => request.call(this, callback));
+      return 0;
+    };
+  });
+  const page = new OperatorPage(await context.newPage(), 'safety-no-picture');
+  await page.page.goto(rover.operator);
+  await page.waitForConnection();
+  await page.waitForText('drive-status', /once there is a picture/);
+  await page.page.keyboard.down('KeyA');
+  const before = await page.telemetry();
+  const later = await page.waitForTelemetry('half a second', (now) => now.seq > before.seq + 10);
+  assert.deepEqual([later.driver, later.angular_speed], [null, 0]);
+  await page.page.keyboard.up('KeyA');
+
+  await page.page.evaluate(() => /** @type {any} */ (window).showFrames());
+  await page.drive('KeyA', 'a rover that turns', (now) => now.angular_speed > 0.2);
+  await page.page.keyboard.up('KeyA');
+  assert.deepEqual(page.problems, []);
+});
+
 test('commands are answered in the machine’s own words', async (t) => {
   const page = await OperatorPage.open(browser, rover.operator, 'safety-command', t);
   await page.waitForConnection();
