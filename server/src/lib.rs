@@ -8,6 +8,7 @@
 //! * [`settings`]: what was typed, and what it means.
 //! * [`server`]: the life of a broker: bind, run, drain.
 //! * `accept`: new connections. [`http`]: the page, REST and the upgrade to a WebSocket.
+//!   [`body`]: what a request brings along, bounded.
 //! * [`connection`]: one socket from upgrade to goodbye.
 //! * [`rooms`]: who is here, and what goes to whom.
 //! * [`identity`]: who somebody is. [`store`]: which rooms there are. Traits with their backends;
@@ -30,6 +31,7 @@
 mod accept;
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod body;
 pub mod breaker;
 pub mod broker;
 pub mod bus;

@@ -1,15 +1,16 @@
 //! JSON bodies, refused in our own words.
 
 use axum::{
-    body::Bytes,
     extract::{FromRequest, Request},
     http::StatusCode,
 };
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 use super::{App, MAX_BODY_BYTES, error::RestError};
-use crate::rooms::echo;
+use crate::{
+    body::{BodyError, whole},
+    rooms::echo,
+};
 
 /// A JSON object; an empty body reads as an empty one, because some calls need nothing.
 pub(super) struct Body<T>(pub(super) T);
@@ -18,28 +19,24 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = RestError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, RestError> {
-        // A body that never ends would hold its connection for ever.
         let within = app.broker.settings.timing.request_within;
-        let bytes = timeout(within, Bytes::from_request(request, app)).await.map_err(|_| {
-            RestError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "TIMED_OUT",
-                "the body did not arrive in time; send it at once",
-            )
-        })?;
-        let bytes = bytes.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => RestError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "LIMIT_EXCEEDED",
-                format!("the body is larger than {MAX_BODY_BYTES} bytes"),
-            ),
-            _ => RestError::invalid("the body could not be read"),
-        })?;
+        let bytes = whole(request.into_body(), MAX_BODY_BYTES, within).await?;
         let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
         serde_json::from_slice(text).map(Self).map_err(|error| {
             // What the reader says may repeat the sender's words.
             let why = echo(&error.to_string());
             RestError::invalid(format!("the body is not accepted: {why}"))
         })
+    }
+}
+
+impl From<BodyError> for RestError {
+    fn from(error: BodyError) -> Self {
+        let (status, code) = match error {
+            BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "LIMIT_EXCEEDED"),
+            BodyError::Late(_) => (StatusCode::REQUEST_TIMEOUT, "TIMED_OUT"),
+            BodyError::Broken(_) => return Self::invalid("the body could not be read"),
+        };
+        Self::new(status, code, error.to_string())
     }
 }

@@ -20,7 +20,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     http::{HeaderValue, Method, header},
     middleware,
     routing::{any, get},
@@ -108,7 +107,6 @@ fn finished(routes: Router<App>, app: App) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), caller::admit))
         .layer(cors(&app.broker.settings.allowed_origins))
         .layer(middleware::from_fn(headers::secure))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
         .with_state(app)
 }
@@ -121,7 +119,6 @@ pub(crate) fn admin_routes(app: App, level: Option<Arc<dyn LogLevel>>) -> Router
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn(headers::secure))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(app)
 }
 

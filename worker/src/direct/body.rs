@@ -1,22 +1,22 @@
-//! A request's body, bounded, and refused in words.
+//! A request's body, refused in words.
 
 use std::time::Duration;
 
 use axum::{
-    body::{BodyDataStream, Bytes},
+    body::Bytes,
     extract::{FromRequest, Request},
     http::StatusCode,
 };
-use futures_util::StreamExt;
-use tokio::time::timeout;
+use halyard_server::body::{BodyError, whole};
 
-use super::{MAX_BODY_BYTES, refusal::Refusal};
+use super::refusal::Refusal;
 
-/// What is thrown away of a body that is too large, so that its sender comes to read why. Closing
-/// with bytes unread resets the connection, and the refusal may go with it.
-const THROWN_AWAY_BYTES: usize = 16 * 1024 * 1024;
-/// How long that may take.
-const THROWN_AWAY_WITHIN: Duration = Duration::from_secs(2);
+/// Largest body. A session description without trickle, with three fingerprints and a dozen
+/// candidates, stays below 16 KiB.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// How long a body may take: a few packets on the slowest link that shows a picture.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The whole body.
 pub(super) struct Body(pub(super) Bytes);
@@ -25,33 +25,41 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let mut stream = request.into_body().into_data_stream();
-        let mut whole = Vec::new();
-        while let Some(piece) = stream.next().await {
-            let piece = piece
-                .map_err(|error| Refusal::bad(format!("the body could not be read: {error}")))?;
-            if whole.len() + piece.len() > MAX_BODY_BYTES {
-                let _ = timeout(THROWN_AWAY_WITHIN, throw_away(stream)).await;
-                let words =
-                    format!("the body is too large; at most {MAX_BODY_BYTES} bytes are read");
-                return Err(Refusal::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "MESSAGE_TOO_LARGE",
-                    words,
-                ));
-            }
-            whole.extend_from_slice(&piece);
-        }
-        Ok(Self(whole.into()))
+        Ok(Self(whole(request.into_body(), MAX_BODY_BYTES, BODY_WITHIN).await?))
     }
 }
 
-async fn throw_away(mut rest: BodyDataStream) {
-    let mut bytes = 0;
-    while let Some(Ok(piece)) = rest.next().await {
-        bytes += piece.len();
-        if bytes > THROWN_AWAY_BYTES {
-            return;
-        }
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        let (status, code) = match error {
+            BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "MESSAGE_TOO_LARGE"),
+            BodyError::Late(_) => (StatusCode::REQUEST_TIMEOUT, "TIMED_OUT"),
+            BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "INVALID_MESSAGE"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_a_body_by_the_drop_is_told_and_waited_for_no_longer() {
+        let since = Instant::now();
+        let drips = stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, Infallible>("x"), ()))
+        });
+        let request = Request::new(axum::body::Body::from_stream(drips));
+        let read = timeout(Duration::from_mins(1), Body::from_request(request, &())).await;
+        let refusal = read.expect("an answer within a minute").err().expect("a refusal");
+        assert_eq!(refusal.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(since.elapsed(), BODY_WITHIN);
     }
 }

@@ -39,10 +39,6 @@ pub use door::Direct;
 
 use self::{door::Door, refusal::Refusal};
 
-/// Largest body. A session description without trickle, with three fingerprints and a dozen
-/// candidates, stays below 16 KiB.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-
 /// How long an asker waits for the agent. Looking for candidates takes two seconds at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 

@@ -120,6 +120,11 @@ impl Refusal {
         Self { header: Some((name, value)), ..self }
     }
 }
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
 
 impl From<DirectRefused> for Refusal {
     fn from(refused: DirectRefused) -> Self {
