@@ -10,7 +10,7 @@ use halyard_protocol::{
 
 use super::{
     Counts, Event, Lease, LeaseChange, LeaseRefused, Limits, Rule, Rules, Velocity,
-    refusals::Refusals, sight::Sight,
+    refusals::Refusals, sight::Sight, stops::Stops,
 };
 
 /// What a peer asks of the gate.
@@ -63,7 +63,7 @@ pub struct Gate {
     /// The newest number heard under this lease.
     heard: Option<u64>,
     hand: Option<Hand>,
-    stopped: Option<Stopped>,
+    stops: Stops,
     applied: Velocity,
     stepped: Option<Instant>,
     /// Whether the machine does less than asked, by [`Rule::Limits`] and by [`Rule::Slew`].
@@ -71,14 +71,6 @@ pub struct Gate {
     slewing: bool,
     refusals: Refusals,
     counts: Counts,
-}
-
-/// The machine was stopped while a hand was on the controls: that hand has to come off once before
-/// it counts again, whatever becomes of the lease meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stopped {
-    rule: Rule,
-    driver: PeerId,
 }
 
 /// Standing reasons, in words.
@@ -100,7 +92,7 @@ impl Gate {
             sight: Sight::new(rules.max_picture_age),
             heard: None,
             hand: None,
-            stopped: None,
+            stops: Stops::default(),
             applied: Velocity::ZERO,
             stepped: None,
             limited: false,
@@ -147,8 +139,7 @@ impl Gate {
 
     /// The rule that stopped whoever drives now, until the controls were let go.
     fn hand_must_come_off(&self) -> Option<Rule> {
-        let stopped = self.stopped.as_ref()?;
-        self.lease.is_held_by(&stopped.driver).then_some(stopped.rule)
+        self.stops.of(self.lease.holder()?)
     }
 
     /// Something beside the drivers keeps the machine from being driven ([`Rule::Picture`] or
@@ -231,7 +222,7 @@ impl Gate {
             return Vec::new();
         };
         self.counts.trip(rule);
-        self.stopped = Some(Stopped { rule, driver: driver.clone() });
+        self.stops.add(driver.clone(), rule);
         vec![Event::Tripped { rule, driver, why }]
     }
 
@@ -313,7 +304,7 @@ impl Gate {
         if let Some((rule, why)) = self.standing_cause() {
             let mut events = self.trip(rule, why.clone());
             // Even where nothing moved: a key that is held until the cause is gone starts nothing.
-            self.stopped = Some(Stopped { rule, driver: peer.clone() });
+            self.stops.add(peer.clone(), rule);
             if events.is_empty() {
                 events = self.refuse(now, peer, rule, format!("not followed: {why}"));
             }
@@ -349,10 +340,9 @@ impl Gate {
 
     /// The controls were let go: after a stop they count again, as soon as its cause is gone.
     fn released(&mut self) -> Vec<Event> {
-        match self.stopped.take_if(|stopped| self.lease.is_held_by(&stopped.driver)) {
-            Some(Stopped { rule, driver }) if self.standing_cause().is_none() => {
-                vec![Event::Ready { rule, driver }]
-            }
+        let Some(driver) = self.lease.holder().cloned() else { return Vec::new() };
+        match self.stops.let_go(&driver) {
+            Some(rule) if self.standing_cause().is_none() => vec![Event::Ready { rule, driver }],
             _ => Vec::new(),
         }
     }
@@ -394,7 +384,7 @@ impl Gate {
         self.counts.lease_changes += 1;
         let lost = matches!(change, LeaseChange::Lost | LeaseChange::Taken);
         if let Some(driver) = before.filter(|_| lost && self.hand.is_some_and(|hand| hand.held)) {
-            self.stopped = Some(Stopped { rule: Rule::Lease, driver });
+            self.stops.add(driver, Rule::Lease);
         }
         self.heard = None;
         self.hand = None;
@@ -417,7 +407,7 @@ impl Gate {
                 self.latched = Some(peer.clone());
                 let driver = self.lease.holder().filter(|_| self.hand.is_some_and(|h| h.held));
                 if let Some(driver) = driver.cloned() {
-                    self.stopped = Some(Stopped { rule: Rule::Estop, driver });
+                    self.stops.add(driver, Rule::Estop);
                 }
                 self.let_go();
                 vec![Event::Estop { latched: true, by: peer.clone() }]

@@ -409,6 +409,23 @@ fn losing_the_driver_stops_the_machine_and_frees_the_lease() {
 }
 
 #[test]
+fn each_of_several_who_were_stopped_has_to_let_go_once() {
+    let mut yard = Yard::with_ann();
+    let take = Input::Lease(LeaseRequest::Take);
+    yard.drive_for_a_second(1.0);
+    yard.gate.input(yard.now, &peer("bob"), Access::Admin, take);
+    yard.drive("bob", 1.0, true);
+    yard.gate.input(yard.now, &peer("ann"), Access::Admin, take);
+    yard.drive_for_a_second(1.0);
+    assert_eq!(yard.speed(), 0.0, "she holds her key since before she was stopped");
+    yard.drive("ann", 0.0, false);
+    yard.drive_for_a_second(1.0);
+    assert_eq!(yard.speed(), 1.0);
+    yard.gate.input(yard.now, &peer("bob"), Access::Admin, take);
+    assert_eq!(yard.gate.stopped_by(), Some(Rule::Lease), "and he holds his");
+}
+
+#[test]
 fn who_lost_the_lease_with_a_hand_on_the_controls_has_to_let_go_once() {
     let causes: [fn(&mut Yard); 2] = [
         // Its connection was lost, and it is back.

@@ -18,6 +18,7 @@ mod lease;
 mod refusals;
 mod rules;
 mod sight;
+mod stops;
 mod velocity;
 
 pub use counts::Counts;
