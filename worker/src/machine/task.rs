@@ -26,7 +26,7 @@ use super::{
     reliable::Reliable,
 };
 use crate::{
-    drive::{Event, Gate, Input, Rule, Rules, Velocity},
+    drive::{Event, Gate, Input, LeaseRefused, Rule, Rules, Velocity},
     driver::{Action, Driver},
 };
 
@@ -56,10 +56,8 @@ pub(super) struct Task {
     ledger: Ledger,
     running: JoinSet<(PeerId, Ack)>,
     waiting: HashMap<(PeerId, String), Vec<oneshot::Sender<Ack>>>,
-    /// Cancelled and renewed by every e-stop: what moves the machine is called off with it.
-    epoch: CancellationToken,
-    /// Of those whose commands move the machine: what they began is called off when they are gone.
-    hands: HashMap<PeerId, CancellationToken>,
+    /// Of those whose commands move the machine: why what they began is called off, once it is.
+    hands: HashMap<PeerId, watch::Sender<&'static str>>,
     /// Who left, and how often, while asks of theirs may still wait: those are not done any more.
     /// Negative where the end of their asks came before the urgent word that they left.
     leaving: HashMap<PeerId, i64>,
@@ -106,7 +104,6 @@ impl Task {
             ledger: Ledger::default(),
             running: JoinSet::new(),
             waiting: HashMap::new(),
-            epoch: CancellationToken::new(),
             hands: HashMap::new(),
             leaving: HashMap::new(),
             fault: None,
@@ -193,18 +190,28 @@ impl Task {
         if pressed {
             // The hardware first, the words after.
             self.driver.0.stop();
-            self.epoch.cancel();
-            self.epoch = CancellationToken::new();
-            self.hands.clear();
+            self.call_off("called off by the emergency stop", |_| true);
             self.turn();
         }
         if input == Input::Left {
             self.leaves(asker.peer.clone(), 1);
-            if let Some(hands) = self.hands.remove(&asker.peer) {
-                hands.cancel();
+            let why = "called off, since your connection was lost while the machine moved";
+            self.call_off(why, |peer| *peer == asker.peer);
+        }
+        // Two do not move one machine.
+        for event in &events {
+            if let Event::Lease { holder: Some(holder), .. } = event {
+                self.call_off("called off, since somebody else drives now", |peer| peer != holder);
             }
         }
         self.publish(events);
+    }
+
+    /// Calls off what moves the machine and was begun by these.
+    fn call_off(&mut self, why: &'static str, by: impl Fn(&PeerId) -> bool) {
+        for (_, hands) in self.hands.extract_if(|peer, _| by(peer)) {
+            hands.send_replace(why);
+        }
     }
 
     fn turn(&mut self) {
@@ -319,6 +326,14 @@ impl Task {
             let _ = reply.send(refusal);
             return;
         }
+        // Before what is remembered, so that a name that somebody else has by now opens nothing.
+        let action = match self.known(asker, &command) {
+            Ok(action) => action.clone(),
+            Err(refusal) => {
+                let _ = reply.send(refusal);
+                return;
+            }
+        };
         match self.ledger.begin(&asker.peer, &command) {
             Known::Other => {
                 let text = "this id was another command; every command has an id of its own";
@@ -337,16 +352,16 @@ impl Task {
             Known::New => {
                 let key = (asker.peer.clone(), command.id.clone());
                 self.waiting.insert(key, vec![reply]);
-                match self.admit(asker, &command, arrived) {
-                    Ok(action) => self.start(asker.peer.clone(), command, action.moves),
+                match self.admit(asker, &command, arrived, action.moves) {
+                    Ok(()) => self.start(asker.peer.clone(), command, action.moves),
                     Err(refusal) => self.answer(&asker.peer, refusal),
                 }
             }
         }
     }
 
-    /// Whether a command may be done at all.
-    fn admit(&self, asker: &Asker, command: &Command, arrived: Instant) -> Result<Action, Ack> {
+    /// What a command asks for, where there is that and the asker may.
+    fn known(&self, asker: &Asker, command: &Command) -> Result<&Action, Ack> {
         let refuse = |code: &str, message: String| Ack::failed(&command.id, code, message);
         let Some(action) = self.actions.iter().find(|a| a.spec.name == command.name) else {
             let mut known: Vec<_> = self.actions.iter().map(|a| a.spec.name.as_str()).collect();
@@ -366,6 +381,18 @@ impl Task {
                 ),
             ));
         }
+        Ok(action)
+    }
+
+    /// Whether a command may be done now.
+    fn admit(
+        &self,
+        asker: &Asker,
+        command: &Command,
+        arrived: Instant,
+        moves: bool,
+    ) -> Result<(), Ack> {
+        let refuse = |code: &str, message: String| Ack::failed(&command.id, code, message);
         if let Some(deadline) = command.deadline_ms
             && self.age(command, arrived) > Duration::from_millis(deadline)
         {
@@ -377,13 +404,16 @@ impl Task {
         if let Some(fault) = &self.fault {
             return Err(refuse("failed", fault.clone()));
         }
-        if action.moves
-            && let Some(by) = self.gate.latched()
-        {
+        if moves && let Some(by) = self.gate.latched() {
             return Err(refuse(
                 "stopped",
                 format!("{by} pressed the emergency stop; an operator has to clear it first"),
             ));
+        }
+        if moves && let Some(holder) = self.gate.lease().holder().filter(|one| **one != asker.peer)
+        {
+            let held = LeaseRefused::Held { holder: holder.clone() };
+            return Err(refuse("not_driver", held.to_string()));
         }
         if self.running.len() >= MOST_COMMANDS {
             return Err(refuse(
@@ -391,7 +421,7 @@ impl Task {
                 format!("{MOST_COMMANDS} commands are running already; try again later"),
             ));
         }
-        Ok(action.clone())
+        Ok(())
     }
 
     /// How long ago a command was given: by the stamp that it echoes, or else since it arrived.
@@ -412,25 +442,13 @@ impl Task {
         // A driver that panics loses its command, not its asker's patience.
         let work = self.driver.0.command(&command.name, command.args);
         let work = std::panic::AssertUnwindSafe(work).catch_unwind();
-        let epoch = self.epoch.clone();
-        let hands = if moves {
-            self.hands.entry(peer.clone()).or_insert_with(|| epoch.child_token()).clone()
-        } else {
-            CancellationToken::new()
-        };
+        let mut hands = moves.then(|| self.hands.entry(peer.clone()).or_default().subscribe());
         self.running.spawn(async move {
             let id = command.id;
             let ack = tokio::select! {
                 biased;
 
-                () = hands.cancelled() => {
-                    let why = if epoch.is_cancelled() {
-                        "called off by the emergency stop"
-                    } else {
-                        "called off, since your connection was lost while the machine moved"
-                    };
-                    Ack::failed(id, "stopped", why)
-                }
+                why = called_off(hands.as_mut()) => Ack::failed(id, "stopped", why),
                 ended = tokio::time::timeout(COMMAND_TIME, work) => match ended {
                     Ok(Ok(Ok(result))) => Ack::done(id, result),
                     Ok(Ok(Err(error))) => Ack::failed(id, error.code(), error.to_string()),
@@ -465,6 +483,16 @@ impl Task {
         }));
         self.ledger.end(peer, ack);
     }
+}
+
+/// Waits until a command is called off, and says why. For ever for one that moves nothing.
+async fn called_off(hands: Option<&mut watch::Receiver<&'static str>>) -> &'static str {
+    if let Some(hands) = hands
+        && hands.changed().await.is_ok()
+    {
+        return *hands.borrow();
+    }
+    std::future::pending().await
 }
 
 fn words_fit(command: &Command) -> Result<(), Ack> {

@@ -197,6 +197,50 @@ async fn commands_are_refused_in_words_that_help() {
 }
 
 #[tokio::test]
+async fn who_has_a_name_with_fewer_rights_is_not_told_what_its_last_owner_did() {
+    let yard = Yard::new();
+    assert!(yard.command(ann(), "1", "look", Value::Null).await.ok);
+    assert_eq!(code(&yard.command(ann(), "2", "break", Value::Null).await), "failed");
+    let viewer = || Asker { access: Access::Viewer, ..ann() };
+    assert_eq!(code(&yard.command(viewer(), "2", "break", Value::Null).await), "forbidden");
+    assert!(yard.command(viewer(), "1", "look", Value::Null).await.ok, "a viewer's, too");
+    assert_eq!(code(&yard.command(ann(), "2", "break", Value::Null).await), "failed");
+}
+
+#[tokio::test]
+async fn what_moves_is_the_drivers_alone_while_somebody_drives() {
+    let yard = Yard::new();
+    let handle = yard.machine.handle();
+    let bob = || Asker { peer: PeerId::new("bob").unwrap(), access: Access::Admin };
+    let give = |asker: Asker, id: &str, name: &str| {
+        let (id, name) = (id.into(), name.into());
+        let command = Command { id, name, args: Value::Null, deadline_ms: None, echo: None };
+        handle.command(asker, command)
+    };
+    // Nobody drives: whoever may operate may.
+    let dancing = give(bob(), "1", "dance").await;
+    handle.lease(ann(), LeaseRequest::Request).await;
+    let ended = tokio::time::timeout(Duration::from_secs(5), dancing).await.expect("called off");
+    let error = ended.unwrap().error.expect("called off");
+    assert_eq!(error.code, "stopped");
+    assert!(error.message.contains("somebody else drives"), "{error:?}");
+
+    let error = give(bob(), "2", "dance").await.await.unwrap().error.expect("refused");
+    assert_eq!(error.code, "not_driver");
+    assert!(error.message.contains("ann drives"), "{error:?}");
+    assert!(give(bob(), "3", "look").await.await.unwrap().ok, "looking moves nothing");
+
+    let mut own = give(ann(), "4", "dance").await;
+    yard.command(ann(), "5", "look", Value::Null).await;
+    assert!((&mut own).now_or_never().is_none(), "hers goes on");
+    handle.lease(ann(), LeaseRequest::Release).await;
+    yard.until(|s| s.holder.is_none()).await;
+    assert!((&mut own).now_or_never().is_none(), "giving the controls back calls nothing off");
+    handle.estop(eve(), EstopAction::Press).await;
+    assert_eq!(code(&own.await.unwrap()), "stopped");
+}
+
+#[tokio::test]
 async fn an_id_that_was_another_command_is_refused() {
     let yard = Yard::new();
     assert!(yard.command(ann(), "1", "look", Value::Null).await.ok);
