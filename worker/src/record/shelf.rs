@@ -1,7 +1,9 @@
-//! The folder of a recording: its files' names, and which have to go.
+//! The folder of a recording: its files' names and rights, and which have to go.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -16,6 +18,8 @@ pub(super) struct Shelf {
     /// When this recording began, in its files' names.
     began: String,
     most: u64,
+    /// The rights of its files.
+    mode: u32,
 }
 
 /// One file of a recording.
@@ -27,11 +31,12 @@ struct Kept {
 }
 
 impl Shelf {
-    /// In this folder, which is made where there is none.
+    /// In this folder, which is made where there is none, for its owner's eyes alone.
     pub(super) fn open(folder: &Path, most: u64, now: SystemTime) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mode = files_mode(fs::metadata(folder)?.permissions().mode());
         let began = humantime::format_rfc3339_seconds(now).to_string().replace(['-', ':'], "");
-        Ok(Self { folder: folder.to_owned(), began, most })
+        Ok(Self { folder: folder.to_owned(), began, most, mode })
     }
 
     /// Bytes that everything may take.
@@ -49,9 +54,18 @@ impl Shelf {
         self.folder.join(format!("{PREFIX}{}-{part:04}-{what}.{kind}", self.began))
     }
 
+    /// A new file, which no other worker that records here removes while it is open.
+    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(self.mode).open(path)?;
+        if let Err(error) = file.try_lock() {
+            tracing::debug!(%error, path = %path.display(), "a recording is not locked");
+        }
+        Ok(file)
+    }
+
     /// Removes the oldest files, of earlier recordings too, until there is room for `more` bytes.
-    /// Files that are being written stay, and so does everything that is no recording. Says how many
-    /// went.
+    /// Files that are being written stay, those of other workers too, and so does everything that is
+    /// no recording. Says how many went.
     pub(super) fn make_room(&self, more: u64, busy: &[PathBuf]) -> io::Result<usize> {
         let mut kept = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -63,7 +77,8 @@ impl Shelf {
             }
         }
         let busy: Vec<_> = busy.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-        let gone = too_many(kept, self.most.saturating_sub(more), &busy);
+        let is_busy = |name: &str| busy.contains(&name) || is_written(&self.folder.join(name));
+        let gone = too_many(kept, self.most.saturating_sub(more), is_busy);
         for name in &gone {
             match fs::remove_file(self.folder.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -72,6 +87,19 @@ impl Shelf {
         }
         Ok(gone.len())
     }
+}
+
+/// The rights of files in a folder with these: who may look into it may read them, and nobody else.
+fn files_mode(folder: u32) -> u32 {
+    let of = |folder_bits, file_bit| if folder & folder_bits == folder_bits { file_bit } else { 0 };
+    0o600 | of(0o050, 0o040) | of(0o005, 0o004)
+}
+
+/// Whether some worker has this file open. Where files cannot be locked nobody knows.
+fn is_written(path: &Path) -> bool {
+    // For writing, because a lock needs that on some file systems.
+    let file = OpenOptions::new().write(true).open(path);
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 fn is_ours(name: &str) -> bool {
@@ -87,7 +115,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// The oldest, until the rest is no larger than this.
-fn too_many(mut kept: Vec<Kept>, most: u64, busy: &[&str]) -> Vec<String> {
+fn too_many(mut kept: Vec<Kept>, most: u64, is_busy: impl Fn(&str) -> bool) -> Vec<String> {
     kept.sort_by(|a, b| a.name.cmp(&b.name));
     let mut bytes: u64 = kept.iter().map(|file| file.bytes).sum();
     let mut gone = Vec::new();
@@ -95,7 +123,7 @@ fn too_many(mut kept: Vec<Kept>, most: u64, busy: &[&str]) -> Vec<String> {
         if bytes <= most {
             break;
         }
-        if !busy.contains(&file.name.as_str()) {
+        if !is_busy(&file.name) {
             bytes -= file.bytes;
             gone.push(file.name);
         }
@@ -132,6 +160,38 @@ mod tests {
             left,
             ["halyard-19700101T000000Z-0001-sim.mp4", "halyard-notes.jsonl", "holiday.mp4"]
         );
+    }
+
+    #[test]
+    fn what_another_worker_writes_here_stays_until_it_is_done() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Shelf::open(folder.path(), 0, SystemTime::UNIX_EPOCH).expect("opened");
+        let (theirs, ours) = (open(), open());
+        let path = theirs.path(1, "sim", "mp4");
+        let file = theirs.create(&path).expect("made");
+        file.set_len(100).expect("written");
+        assert!(ours.create(&path).is_err(), "nor is it written over");
+        assert_eq!((ours.make_room(0, &[]).expect("looked"), path.exists()), (0, true));
+        drop(file);
+        assert_eq!((ours.make_room(0, &[]).expect("looked"), path.exists()), (1, false));
+    }
+
+    #[test]
+    fn a_recording_is_for_its_owners_eyes_unless_the_folder_was_made_for_others_too() {
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = home.path().join("new/inside");
+        let shelf = Shelf::open(&folder, 1, SystemTime::UNIX_EPOCH).expect("opened");
+        let path = shelf.path(1, "sim", "mp4");
+        shelf.create(&path).expect("made");
+        assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
+
+        let shared = home.path().join("shared");
+        DirBuilder::new().create(&shared).expect("made");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o750)).expect("set");
+        let shelf = Shelf::open(&shared, 1, SystemTime::UNIX_EPOCH).expect("opened");
+        assert_eq!((mode(&shared), shelf.mode), (0o750, 0o640));
+        assert_eq!([0o755, 0o711, 0o770].map(files_mode), [0o644, 0o600, 0o640]);
     }
 
     #[test]

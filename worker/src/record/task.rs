@@ -386,7 +386,7 @@ impl Disk {
             self.part += 1;
         }
         let path = self.shelf.path(self.part, &self.name, kind);
-        let mut file = File::create_new(&path)?;
+        let mut file = self.shelf.create(&path)?;
         let begun = self.count(&mut file, head);
         // A disk that stays full for days is not filled with the beginnings of files.
         begun.inspect_err(|_: &io::Error| drop(std::fs::remove_file(&path)))?;
