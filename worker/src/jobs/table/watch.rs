@@ -136,10 +136,14 @@ impl Table {
             match results::find(&folder, &template.results, since) {
                 Ok(found) => {
                     let folder = job.spec.folder.clone();
-                    job.write_all(found.into_iter().map(|(name, size)| JobHappened::Result {
-                        path: format!("{folder}/{name}"),
-                        size,
+                    job.write_all(found.files.into_iter().map(|(name, size)| {
+                        JobHappened::Result { path: format!("{folder}/{name}"), size }
                     }));
+                    if !found.unreadable.is_empty() {
+                        let words = found.unreadable.join("; ");
+                        tracing::warn!(job = job.spec.job, words, "results may be missing");
+                        job.note("results_left_out", format!("this cannot be read: {words}"));
+                    }
                 }
                 Err(error) => job.note("no_results", format!("its folder cannot be read: {error}")),
             }
