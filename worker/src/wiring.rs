@@ -153,7 +153,7 @@ impl Parts {
         let tidier = files
             .clone()
             .zip(settings.keep_unfinished)
-            .map(|(files, untouched)| Tidier::start(files, untouched));
+            .map(|(files, untouched)| Tidier::start(files, untouched, handle.clone()));
         let host = Host::start().map_err(StartError::Host)?;
         let announcer = Announcer {
             host: host.handle(),

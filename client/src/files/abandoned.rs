@@ -60,6 +60,35 @@ pub(super) fn remove(
     look.found
 }
 
+/// Looks at the folders right below `parent`; which of them may go, `may_go` knows.
+pub(super) fn remove_folders(
+    root: &Dir,
+    parent: &str,
+    what: &Abandonment,
+    now: SystemTime,
+    claimed: impl Fn() -> HashSet<String>,
+    may_go: impl Fn(&str) -> bool,
+) -> Abandoned {
+    let (untouched, found) = (what.untouched, Abandoned::default());
+    let mut look = Look { untouched, now, claimed, goes_on: || true, found };
+    // A link is no folder here, wherever it leads.
+    let is_folder = root.symlink_metadata(parent).is_ok_and(|found| found.is_dir());
+    let entries = is_folder.then(|| root.open_dir(parent).ok()).flatten();
+    let Some((dir, entries)) = entries.and_then(|dir| dir.entries().ok().map(|all| (dir, all)))
+    else {
+        return look.found;
+    };
+    for entry in entries.flatten() {
+        let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
+            continue;
+        };
+        if kind.is_dir() && may_go(&name) {
+            look.spent_folder(&dir, &name, &format!("{parent}/{name}"));
+        }
+    }
+    look.found
+}
+
 struct Look<C, G> {
     untouched: Duration,
     now: SystemTime,
@@ -138,6 +167,15 @@ impl<C: Fn() -> HashSet<String>, G: Fn() -> bool> Look<C, G> {
         self.count(path, before.bytes, is_removed);
     }
 
+    fn spent_folder(&mut self, dir: &Dir, name: &str, path: &str) {
+        let Some(found) = dir.open_dir(name).ok().and_then(|dir| measured(&dir, 0)) else { return };
+        let below = format!("{path}/");
+        let is_written = || (self.claimed)().iter().any(|name| name.starts_with(&below));
+        let is_removed =
+            self.is_old(found.touched) && !is_written() && dir.remove_dir_all(name).is_ok();
+        self.count(path, found.bytes, is_removed);
+    }
+
     /// Old, and nobody of this program writes it.
     fn is_free(&self, path: &str, touched: Option<SystemTime>) -> bool {
         self.is_old(touched) && !(self.claimed)().contains(path)
@@ -155,7 +193,7 @@ impl<C: Fn() -> HashSet<String>, G: Fn() -> bool> Look<C, G> {
         *number += 1;
         *sum += bytes;
         if is_removed {
-            tracing::info!(name = path, bytes, "unfinished and left alone for long: removed");
+            tracing::info!(name = path, bytes, "left alone for long: removed");
         }
     }
 }
@@ -315,6 +353,38 @@ mod tests {
         assert!(home.path().join("big.bin.part").exists());
         drop(claim);
         assert_eq!(root.remove_abandoned(&week(), later, || true).removed, 1);
+    }
+
+    #[tokio::test]
+    async fn folders_that_may_go_go_when_nothing_in_them_was_touched() {
+        let home = tempfile::tempdir().expect("a folder");
+        let at = |path: &str| home.path().join(path);
+        for folder in ["packages/1/deep", "packages/2", "packages/mine", "elsewhere/1"] {
+            fs::create_dir_all(at(folder)).expect("made");
+        }
+        fs::write(at("packages/1/deep/a.bin"), [0; 100]).expect("written");
+        symlink(at("elsewhere/1"), at("packages/3")).expect("linked");
+        let root = FileRoot::open_blocking(home.path()).expect("shared");
+        let look = |parent: &str, age| {
+            let may_go = |name: &str| name != "mine";
+            root.remove_untouched(parent, 7 * DAY, SystemTime::now() + age, may_go)
+        };
+        assert_eq!(
+            look("packages", 6 * DAY),
+            Abandoned { kept: 2, held: 100, ..Abandoned::default() }
+        );
+        let owner = Owner { peer: "ann".to_owned(), connection: 1 };
+        let coming = root.claims().claim(&name("packages/2/b.bin"), &owner).await.expect("free");
+        let found = look("packages", 8 * DAY);
+        assert_eq!((found.removed, found.freed, found.kept), (1, 100, 1));
+        assert!(!at("packages/1").exists() && at("packages/2").exists());
+        drop(coming);
+        assert_eq!(look("packages", 8 * DAY).removed, 1);
+        assert!(at("packages/mine").exists() && at("elsewhere/1").exists());
+        symlink(at("elsewhere"), at("link")).expect("linked");
+        for nothing in ["link", "none", "..", ""] {
+            assert_eq!(look(nothing, 8 * DAY), Abandoned::default(), "{nothing}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use cap_std::{
@@ -118,6 +118,27 @@ impl FileRoot {
         goes_on: impl Fn() -> bool,
     ) -> Abandoned {
         abandoned::remove(&self.dir, what, now, || self.claims.unfinished(), goes_on)
+    }
+
+    /// Removes the folders right below `parent` that `may_go` names and in which nothing was touched
+    /// for so long at `now`. Where anything below cannot be looked at, or is being written by this
+    /// program, the folder stays. Blocks.
+    pub fn remove_untouched(
+        &self,
+        parent: &str,
+        untouched: Duration,
+        now: SystemTime,
+        may_go: impl Fn(&str) -> bool,
+    ) -> Abandoned {
+        let what = Abandonment { untouched, except: Vec::new() };
+        abandoned::remove_folders(
+            &self.dir,
+            parent,
+            &what,
+            now,
+            || self.claims.unfinished(),
+            may_go,
+        )
     }
 
     /// Where it was when it was opened, for people.

@@ -336,9 +336,21 @@ fn model(job: &str, run_name: &str) -> String {
     format!("jobs/{job}/models/{run_name}")
 }
 
+/// Where the folders are for what comes with requests.
+pub(crate) const PACKAGES: &str = "packages";
+
+/// What such a folder's name begins with, so that it is told from those of other people.
+const OURS: &str = "client-";
+
 /// A folder for what comes with one request.
 pub(super) fn fresh_folder() -> String {
-    format!("packages/{:08x}", rand::random::<u32>())
+    format!("{PACKAGES}/{OURS}{:08x}", rand::random::<u32>())
+}
+
+/// Whether a folder in [`PACKAGES`] was made by [`fresh_folder`].
+pub(crate) fn is_fresh_folder(name: &str) -> bool {
+    let number = name.strip_prefix(OURS);
+    number.is_some_and(|text| text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Beside the labels, as existing workers put it.

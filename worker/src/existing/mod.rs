@@ -41,6 +41,7 @@ use halyard_protocol::{
     ids::PeerId,
     transfer::RelativeName,
 };
+pub(crate) use jobs::{PACKAGES, is_fresh_folder};
 pub use secret::{NoSecret, Secret};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;

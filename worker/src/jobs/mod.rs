@@ -91,6 +91,7 @@ pub struct Jobs {
 pub struct JobsHandle {
     asks: mpsc::Sender<Ask>,
     load: watch::Receiver<Load>,
+    looks: mpsc::Sender<oneshot::Sender<Option<Vec<String>>>>,
 }
 
 /// How many jobs there are to do.
@@ -116,6 +117,7 @@ impl Jobs {
     pub fn start(plan: Plan) -> Result<Self, JobsError> {
         let table = table::Table::open(plan)?;
         let (asks, asked) = mpsc::channel(ASKS);
+        let (looks, looked) = mpsc::channel(1);
         let (tell, load) = watch::channel(table.load());
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -125,9 +127,9 @@ impl Jobs {
             .map_err(JobsError::Thread)?;
         let thread = std::thread::Builder::new()
             .name("jobs".to_owned())
-            .spawn(move || runtime.block_on(task::run(table, asked, tell, stopped)))
+            .spawn(move || runtime.block_on(task::run(table, asked, looked, tell, stopped)))
             .map_err(JobsError::Thread)?;
-        Ok(Self { handle: JobsHandle { asks, load }, stop, thread })
+        Ok(Self { handle: JobsHandle { asks, load, looks }, stop, thread })
     }
 
     /// A way to ask.
@@ -149,6 +151,14 @@ impl JobsHandle {
     /// How many jobs there are to do, now and from now on.
     pub fn load(&self) -> watch::Receiver<Load> {
         self.load.clone()
+    }
+
+    /// Every text among the values of the jobs that are not over: what they use is one of these, or
+    /// below one. `None` where that is not known.
+    pub async fn in_use(&self) -> Option<Vec<String>> {
+        let (reply, answer) = oneshot::channel();
+        self.looks.send(reply).await.ok()?;
+        answer.await.ok()?
     }
 
     /// Asks, and waits for the answer: for events that may take as long as the job is silent.

@@ -32,6 +32,7 @@ struct Waiting {
 pub(super) async fn run(
     mut table: Table,
     mut asks: mpsc::Receiver<Ask>,
+    mut looks: mpsc::Receiver<oneshot::Sender<Option<Vec<String>>>>,
     load: watch::Sender<Load>,
     stop: CancellationToken,
 ) {
@@ -61,6 +62,7 @@ pub(super) async fn run(
                 None => return,
             },
             _ = turn.tick(), if !table.is_idle() => table.turn().await,
+            Some(reply) = looks.recv() => drop(reply.send(table.in_use())),
             Some((job, said)) = reports.recv() => table.heard(&job, said),
         }
         tell_news(&mut table, &mut waiting);

@@ -19,6 +19,7 @@ use std::{
 };
 
 use halyard_protocol::channel::{JobEvent, JobInfo, JobState, JobTemplateInfo, JobUnreadable};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use self::job::{Job, read_job};
@@ -113,6 +114,20 @@ impl Table {
         load
     }
 
+    /// Every text among the values of the jobs that are not over. Nobody knows them of a job that
+    /// cannot be read, whose program may still run.
+    pub(in crate::jobs) fn in_use(&self) -> Option<Vec<String>> {
+        if !self.unreadable.is_empty() {
+            return None;
+        }
+        let jobs = self.jobs.values().filter(|job| !job.life.state().is_over());
+        let mut texts = Vec::new();
+        for value in jobs.flat_map(|job| job.spec.step.values.values()) {
+            collect_texts(value, &mut texts);
+        }
+        Some(texts)
+    }
+
     /// Folders of jobs that cannot be read.
     pub(in crate::jobs) fn unreadable(&self) -> &[JobUnreadable] {
         &self.unreadable
@@ -173,5 +188,14 @@ impl Table {
 
     fn find(&mut self, job: &str) -> Option<&mut Job> {
         self.jobs.values_mut().find(|other| other.spec.job == job)
+    }
+}
+
+fn collect_texts(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::String(text) => into.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| collect_texts(value, into)),
+        Value::Object(values) => values.values().for_each(|value| collect_texts(value, into)),
+        _ => {}
     }
 }
