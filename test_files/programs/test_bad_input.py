@@ -27,6 +27,7 @@ from gpu_node import (
 )
 
 MIB = 1024 * 1024
+USAGE = 2
 ELSEWHERE = "/tmp/halyard-was-here"
 
 
@@ -125,6 +126,16 @@ async def test_a_hostile_package_is_refused_in_words_and_leaves_nothing(node: No
         assert ended.status == DONE, ended.errors
         assert [path.name for path in (node.files / "packages").iterdir()] == ["good"]
     assert len(os.listdir(node.home / "jobs")) == 2, "the lock and the one good job"
+
+
+async def test_a_value_that_does_not_fit_is_refused_before_the_package_is_sent(node: Node):
+    async with node.worker() as (_, room):
+        asked = ("train", room.operator, str(DATA), "--template", "train")
+        ended = await room.halyard(*asked, *sets(epochs=0))
+        assert ended.status == USAGE, ended
+        assert "steps[0].epochs: " in ended.errors and "from 1 to" in ended.errors, ended.errors
+        assert "package" not in ended.errors, "that it is not there yet is no fault"
+        assert list(node.files.iterdir()) == [], "nothing was sent and nothing was run"
 
 
 # A job that says what it was given, word by word.

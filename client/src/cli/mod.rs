@@ -19,6 +19,7 @@ mod join;
 mod list;
 mod output;
 mod progress;
+mod rehearsal;
 mod results;
 mod room;
 mod screen;

@@ -14,13 +14,14 @@ use super::{
     follow::Following,
     output::printable,
     progress::Bars,
+    rehearsal::rehearse,
     results::{self, Place},
     send::Outgoing,
     session::Context,
 };
 
 /// The value of a template that names the package.
-const PACKAGE: &str = "package";
+pub(super) const PACKAGE: &str = "package";
 
 /// The worker's folder for packages.
 const PACKAGES: &str = "packages";
@@ -55,7 +56,9 @@ pub(super) async fn run(context: &Context<'_>, mut args: Train) -> Result<(), Cl
             let offered = session.list_jobs().await?.templates;
             let name = name.as_ref().map(RelativeName::as_str);
             let steps = steps(&args.template, &args.set, name, &offered)?;
-            if let Some(package) = &package {
+            if let (Some(package), Some(name)) = (&package, name) {
+                // A typo should not cost an hour of sending either.
+                rehearse(session, &steps, name).await?;
                 // Trained with once more, a data set is the one that is sent now.
                 package.send(session, &Bars::new(context.output), true).await?;
                 if args.unpack {
