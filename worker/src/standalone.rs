@@ -97,7 +97,8 @@ pub async fn run(
         trusted_network: settings.trusted_network,
         webrtc: settings.webrtc,
         stills: stills.clone(),
-        prefix: prefix(settings.public_url.as_ref()),
+        viewers: settings.stills.viewers,
+        public_url: settings.public_url.clone(),
         started,
         stop: server_stop.clone(),
     }));
@@ -189,11 +190,6 @@ fn broker_settings(settings: &Settings, listen: SocketAddr) -> halyard_server::S
         timing: halyard_server::settings::Timing { drain_within: DRAIN, ..standard.timing },
         ..standard
     }
-}
-
-/// What stands in front of the paths where peers see them: nothing, or like `/robot`.
-fn prefix(public_url: Option<&Url>) -> String {
-    public_url.map_or("", Url::path).trim_end_matches('/').to_owned()
 }
 
 /// How the agent reaches the broker in its own process.

@@ -11,7 +11,7 @@ mod links;
 mod log_level;
 mod metrics;
 mod openapi;
-mod origin;
+pub mod origin;
 mod page;
 mod rooms;
 mod socket;

@@ -16,16 +16,26 @@ pub(super) fn allowed(settings: &Settings, headers: &HeaderMap, caller: &Caller)
     if listed.iter().any(|allowed| allowed == origin) {
         return true;
     }
-    if let Some(public) = &settings.public_url
-        && public.origin().ascii_serialization() == origin
-    {
+    is_of(
+        origin,
+        settings.public_url.as_ref(),
+        [caller.host.as_deref(), host(headers)].into_iter().flatten(),
+    )
+}
+
+/// Whether this is the origin of a page of the server's own: of its public address, or of a host
+/// under which it was asked, whatever that is called and whoever ended its TLS.
+pub fn is_of<'a>(
+    origin: &str,
+    public: Option<&Url>,
+    mut hosts: impl Iterator<Item = &'a str>,
+) -> bool {
+    if public.is_some_and(|public| public.origin().ascii_serialization() == origin) {
         return true;
     }
-    // The page's own host, whatever it is called and whoever ended its TLS.
-    let hosts = [caller.host.as_deref(), host(headers)];
     let page = Url::parse(origin).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let Some(page) = page else { return false };
-    hosts.into_iter().flatten().any(|host| {
+    hosts.any(|host| {
         // Ports that go without saying are not said by either.
         let with_scheme = Url::parse(&format!("{}://{host}", page.scheme()));
         with_scheme.is_ok_and(|own| own.origin() == page.origin())

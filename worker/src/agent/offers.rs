@@ -2,7 +2,7 @@
 //!
 //! An offer is the most expensive thing that somebody can ask of a worker before a connection: a
 //! certificate, sockets, a handshake. So each peer has a small allowance, and all of them together
-//! a larger one.
+//! a larger one, of which those who come directly, without a broker that knows them, get half.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -20,6 +20,12 @@ const ALL_RATE: f64 = 20.0;
 /// A whole class that joins at once.
 const ALL_BURST: f64 = 60.0;
 
+/// Offers a second of all who come directly, after a burst of [`DIRECT_BURST`].
+const DIRECT_RATE: f64 = ALL_RATE / 2.0;
+
+/// Half a class.
+const DIRECT_BURST: f64 = ALL_BURST / 2.0;
+
 /// Peers whose allowance is remembered; a full one is as good as none.
 const MOST_PEERS: usize = 1024;
 
@@ -27,6 +33,7 @@ const MOST_PEERS: usize = 1024;
 #[derive(Debug)]
 pub struct Offers {
     all: Bucket,
+    direct: Bucket,
     peers: HashMap<PeerId, Bucket>,
 }
 
@@ -47,7 +54,20 @@ impl Bucket {
 impl Offers {
     /// Full allowances.
     pub fn new(now: Instant) -> Self {
-        Self { all: Bucket { tokens: ALL_BURST, at: now }, peers: HashMap::new() }
+        let full = |tokens| Bucket { tokens, at: now };
+        Self { all: full(ALL_BURST), direct: full(DIRECT_BURST), peers: HashMap::new() }
+    }
+
+    /// Whether a direct offer is looked at now. How many each of those may make, who knows their
+    /// addresses decides.
+    pub fn allow_direct(&mut self, now: Instant) -> bool {
+        self.all.refill(now, ALL_RATE, ALL_BURST);
+        self.direct.refill(now, DIRECT_RATE, DIRECT_BURST);
+        self.direct.tokens >= 1.0 && self.all.tokens >= 1.0 && {
+            self.direct.tokens -= 1.0;
+            self.all.tokens -= 1.0;
+            true
+        }
     }
 
     /// Whether an offer of this peer is looked at now.
@@ -92,6 +112,17 @@ mod tests {
         assert_eq!(allowed, PEER_BURST as usize);
         assert!(offers.allow(now, &id("ann")));
         assert!(offers.allow(now + Duration::from_secs(1), &id("mallory")), "a second later");
+    }
+
+    #[test]
+    fn a_flood_of_direct_offers_leaves_the_brokers_peers_half() {
+        let now = Instant::now();
+        let mut offers = Offers::new(now);
+        let allowed = (0..1000).filter(|_| offers.allow_direct(now)).count();
+        assert_eq!(allowed, DIRECT_BURST as usize);
+        let others = (0..1000).filter(|n| offers.allow(now, &id(&n.to_string()))).count();
+        assert_eq!(others, (ALL_BURST - DIRECT_BURST) as usize);
+        assert!(offers.allow_direct(now + Duration::from_secs(1)), "a second later");
     }
 
     #[test]

@@ -12,8 +12,9 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use super::{ANSWER_WITHIN, refusal::Refusal, tickets::Tickets};
+use super::{ANSWER_WITHIN, asker::Asker, refusal::Refusal, shares::Shares, tickets::Tickets};
 use crate::{
     agent::{DirectAsk, DirectRefused, Held},
     media::{VideoCodec, stills::Stills},
@@ -43,8 +44,10 @@ pub struct Direct {
     pub webrtc: bool,
     /// The pictures as JPEGs, in the order of the worker's tracks; none where that is turned off.
     pub stills: Arc<[Stills]>,
-    /// What stands in front of the paths where peers see them: empty, or like `/robot`.
-    pub prefix: String,
+    /// How many may watch each of them.
+    pub viewers: usize,
+    /// The address under which peers see this worker, where that is another.
+    pub public_url: Option<Url>,
     /// When the worker started.
     pub started: Instant,
     /// Ends streams.
@@ -63,6 +66,7 @@ pub(super) struct TrackQuery {
 pub(super) struct Door {
     pub(super) direct: Direct,
     pub(super) tickets: Arc<Tickets>,
+    pub(super) shares: Arc<Shares>,
 }
 
 /// Who was let in.
@@ -85,16 +89,25 @@ impl Pass {
     }
 }
 
+impl Direct {
+    /// What stands in front of the paths where peers see them: empty, or like `/robot`.
+    pub(super) fn prefix(&self) -> &str {
+        self.public_url.as_ref().map_or("", Url::path).trim_end_matches('/')
+    }
+}
+
 impl Door {
     pub(super) fn new(direct: Direct) -> Self {
-        Self { direct, tickets: Arc::default() }
+        let shares = Shares::new(direct.stills.len(), direct.viewers);
+        Self { direct, tickets: Arc::default(), shares: Arc::new(shares) }
     }
 
     /// What the bearer of this request may do.
-    pub(super) async fn admit(&self, headers: &HeaderMap) -> Result<Pass, Refusal> {
-        match bearer(headers) {
+    pub(super) async fn admit(&self, asker: &Asker) -> Result<Pass, Refusal> {
+        match bearer(&asker.headers) {
             Some(said) => self.open(&Token::new(said)).await,
             None if self.direct.trusted_network => {
+                asker.may_do_without_token(self.direct.public_url.as_ref())?;
                 Ok(Pass { access: Access::Operator, token: None })
             }
             None => Err(Refusal::token()),

@@ -3,7 +3,6 @@
 use axum::{
     Json, Router,
     extract::{Query, State},
-    http::HeaderMap,
     response::IntoResponse,
     routing::{get, post},
 };
@@ -11,6 +10,7 @@ use halyard_protocol::{ids::PeerId, signal::Candidate};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    asker::Asker,
     body::Body,
     door::{Door, TrackQuery},
     refusal::Refusal,
@@ -44,15 +44,16 @@ struct Answer {
 async fn offer(
     State(door): State<Door>,
     Query(TrackQuery { track }): Query<TrackQuery>,
-    headers: HeaderMap,
+    asker: Asker,
     Body(body): Body,
 ) -> Result<impl IntoResponse, Refusal> {
-    let pass = door.admit(&headers).await?;
+    let pass = door.admit(&asker).await?;
     door.knows(track.as_deref())?;
     let Offer { sdp, kind } = parsed(&body, "{\"sdp\": \"v=0…\", \"type\": \"offer\"}")?;
     if kind != "offer" {
         return Err(Refusal::bad(format!("the type is {kind:?}, accepted is \"offer\"")));
     }
+    door.shares.offer(&asker)?;
     let (access, grant) = (pass.access, pass.grant());
     let answer = door.ask(|reply| DirectAsk::Offer { sdp, track, access, grant, reply }).await?;
     Ok(Json(Answer { sdp: answer.sdp, kind: "answer", id: answer.peer }))
@@ -81,10 +82,10 @@ enum OneOrInside {
 
 async fn candidate(
     State(door): State<Door>,
-    headers: HeaderMap,
+    asker: Asker,
     Body(body): Body,
 ) -> Result<impl IntoResponse, Refusal> {
-    door.admit(&headers).await?;
+    door.admit(&asker).await?;
     let accepted = "{\"id\": \"direct-…\", \"candidate\": \"candidate:…\", \"sdpMid\": \"0\"}";
     let body: CandidateBody = parsed(&body, accepted)?;
     let candidate = match body.candidate {
@@ -101,11 +102,8 @@ async fn candidate(
     Ok(Json(serde_json::json!({"status": "ok"})))
 }
 
-async fn status(
-    State(door): State<Door>,
-    headers: HeaderMap,
-) -> Result<impl IntoResponse, Refusal> {
-    door.admit(&headers).await?;
+async fn status(State(door): State<Door>, asker: Asker) -> Result<impl IntoResponse, Refusal> {
+    door.admit(&asker).await?;
     Ok(Json(status::status(&door.direct)))
 }
 

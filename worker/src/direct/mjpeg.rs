@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Query, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -20,8 +20,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    asker::Asker,
     door::{Door, Pass, Watch},
     refusal::Refusal,
+    shares::Seat,
     tickets::TICKET_LIVES,
 };
 use crate::media::stills::{Crowded, Still, Stills, Trouble, Watching};
@@ -51,13 +53,13 @@ struct Asked {
     track: Option<String>,
 }
 
-async fn ticket(State(door): State<Door>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let pass = door.admit(&headers).await?;
+async fn ticket(State(door): State<Door>, asker: Asker) -> Result<Response, Refusal> {
+    let pass = door.admit(&asker).await?;
     stills(&door, None)?;
     let ticket = door.tickets.give(pass, Instant::now());
     let body = json!({
         "ticket": ticket,
-        "url": format!("{}/mjpeg?ticket={ticket}", door.direct.prefix),
+        "url": format!("{}/mjpeg?ticket={ticket}", door.direct.prefix()),
         "expires_in": TICKET_LIVES.as_secs(),
     });
     Ok((StatusCode::CREATED, Json(body)).into_response())
@@ -65,15 +67,15 @@ async fn ticket(State(door): State<Door>, headers: HeaderMap) -> Result<Response
 
 async fn stream(
     State(door): State<Door>,
-    headers: HeaderMap,
+    asker: Asker,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refusal> {
-    let pass = admit(&door, &headers, asked.ticket).await?;
-    let mut watching = stills(&door, asked.track.as_deref())?.watch()?;
+    let pass = admit(&door, &asker, asked.ticket).await?;
+    let (mut watching, seat) = watch(&door, &asker, asked.track.as_deref())?;
     let first = first(&mut watching).await?;
     let stop = door.direct.stop.clone();
     let rights = Watch::over(door, pass);
-    let reel = Reel { watching, first: Some(first), is_open: false, rights, stop };
+    let reel = Reel { watching, seat, first: Some(first), is_open: false, rights, stop };
     let parts = futures_util::stream::unfold(reel, Reel::next);
     let media_type =
         HeaderValue::from_static("multipart/x-mixed-replace; boundary=halyard-picture");
@@ -82,11 +84,11 @@ async fn stream(
 
 async fn snapshot(
     State(door): State<Door>,
-    headers: HeaderMap,
+    asker: Asker,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refusal> {
-    admit(&door, &headers, asked.ticket).await?;
-    let mut watching = stills(&door, asked.track.as_deref())?.watch()?;
+    admit(&door, &asker, asked.ticket).await?;
+    let (mut watching, _seat) = watch(&door, &asker, asked.track.as_deref())?;
     let still = first(&mut watching).await?;
     let mut response = still.jpeg.clone().into_response();
     let headers = response.headers_mut();
@@ -101,6 +103,8 @@ async fn snapshot(
 /// taken the last one.
 struct Reel {
     watching: Watching,
+    #[expect(dead_code, reason = "held, not read")]
+    seat: Option<Seat>,
     first: Option<Arc<Still>>,
     is_open: bool,
     rights: Watch,
@@ -148,7 +152,7 @@ impl Reel {
 }
 
 /// By token or by ticket.
-async fn admit(door: &Door, headers: &HeaderMap, ticket: Option<String>) -> Result<Pass, Refusal> {
+async fn admit(door: &Door, asker: &Asker, ticket: Option<String>) -> Result<Pass, Refusal> {
     match ticket {
         Some(ticket) => {
             let pass = door.tickets.take(&ticket, Instant::now()).ok_or_else(Refusal::ticket)?;
@@ -156,15 +160,26 @@ async fn admit(door: &Door, headers: &HeaderMap, ticket: Option<String>) -> Resu
             door.still_open(&pass).await?;
             Ok(pass)
         }
-        None => door.admit(headers).await,
+        None => door.admit(asker).await,
     }
 }
 
-fn stills<'a>(door: &'a Door, track: Option<&str>) -> Result<&'a Stills, Refusal> {
+/// Which picture, and its number.
+fn stills<'a>(door: &'a Door, track: Option<&str>) -> Result<(usize, &'a Stills), Refusal> {
     let number = door.knows(track)?;
     let words = "this worker shows no picture over HTTP (--video none, or mjpeg_viewers = 0)";
     let none = || Refusal::new(StatusCode::NOT_FOUND, "NO_PICTURE", words);
-    door.direct.stills.get(number).ok_or_else(none)
+    door.direct.stills.get(number).map(|stills| (number, stills)).ok_or_else(none)
+}
+
+fn watch(
+    door: &Door,
+    asker: &Asker,
+    track: Option<&str>,
+) -> Result<(Watching, Option<Seat>), Refusal> {
+    let (number, stills) = stills(door, track)?;
+    let seat = door.shares.seat(asker, number)?;
+    Ok((stills.watch()?, seat))
 }
 
 async fn first(watching: &mut Watching) -> Result<Arc<Still>, Refusal> {

@@ -11,15 +11,19 @@
 //!
 //! All of it needs the room's token as `Authorization: Bearer TOKEN` ([`door`]), or a ticket got with
 //! it where an `<img>` can send no header ([`tickets`]). What the token allows is what the peer may
-//! do, unless the owner said that the network is to be trusted. A page of any origin may ask (CORS):
-//! what protects the machine is the token, never where a page came from. Who loses its rights loses
-//! its session and its stream.
+//! do, unless the owner said that the network is to be trusted. A page of any origin may ask with a
+//! token (CORS): what protects the machine is the token, never where a page came from. Without one,
+//! on a trusted network, it is the worker's own page alone that may ([`asker`]). Who loses its rights
+//! loses its session and its stream. What there is little of, offers and streams of pictures, nobody
+//! gets all of ([`shares`]).
 
+mod asker;
 mod body;
 mod door;
 mod http;
 mod mjpeg;
 mod refusal;
+mod shares;
 mod status;
 mod tickets;
 mod whep;

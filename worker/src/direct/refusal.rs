@@ -29,7 +29,9 @@ impl Refusal {
             StatusCode::UNAUTHORIZED => {
                 Some((header::WWW_AUTHENTICATE, "Bearer realm=\"halyard\""))
             }
-            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, TRY_AGAIN)),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                Some((header::RETRY_AFTER, TRY_AGAIN))
+            }
             _ => None,
         };
         Self { status, code, message: message.into(), header }
@@ -37,6 +39,15 @@ impl Refusal {
 
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "INVALID_MESSAGE", message)
+    }
+
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
+    }
+
+    /// Somebody has more than its share.
+    pub(super) fn share(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "LIMIT_EXCEEDED", message)
     }
 
     pub(super) fn token() -> Self {
@@ -109,6 +120,11 @@ impl Refusal {
         )
     }
 
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Whether it may be otherwise in a moment.
     pub(super) fn may_pass(&self) -> bool {
         self.status == StatusCode::SERVICE_UNAVAILABLE
@@ -120,11 +136,6 @@ impl Refusal {
         Self { header: Some((name, value)), ..self }
     }
 }
-    #[cfg(test)]
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
-    }
-
 
 impl From<DirectRefused> for Refusal {
     fn from(refused: DirectRefused) -> Self {

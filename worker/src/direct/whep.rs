@@ -10,6 +10,7 @@ use axum::{
 use halyard_protocol::{ids::PeerId, signal::IceServer};
 
 use super::{
+    asker::Asker,
     body::Body,
     door::{Door, TrackQuery},
     refusal::Refusal,
@@ -38,18 +39,19 @@ pub(super) fn routes() -> Router<Door> {
 async fn begin(
     State(door): State<Door>,
     Query(TrackQuery { track }): Query<TrackQuery>,
-    headers: HeaderMap,
+    asker: Asker,
     Body(body): Body,
 ) -> Result<Response, Refusal> {
-    let pass = door.admit(&headers).await?;
+    let pass = door.admit(&asker).await?;
     door.plays(track.as_deref())?;
-    if !is_type(&headers, SDP) {
+    if !is_type(&asker.headers, SDP) {
         return Err(Refusal::media_type(SDP));
     }
     let offer = Offer::check(&body)?;
+    door.shares.offer(&asker)?;
     let (access, grant) = (pass.access, pass.grant());
     let watched = door.ask(|reply| DirectAsk::Watch { offer, track, access, grant, reply }).await?;
-    let location = format!("{}/whep/{}", door.direct.prefix, watched.session);
+    let location = format!("{}/whep/{}", door.direct.prefix(), watched.session);
     let mut response = answer(StatusCode::CREATED, SDP, &watched, watched.sdp.clone());
     let headers = response.headers_mut();
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
@@ -70,17 +72,17 @@ async fn begin(
 async fn change(
     State(door): State<Door>,
     Path(session): Path<String>,
-    headers: HeaderMap,
+    asker: Asker,
     Body(body): Body,
 ) -> Result<Response, Refusal> {
-    let pass = door.admit(&headers).await?;
+    let pass = door.admit(&asker).await?;
     let session = session_id(session)?;
-    if !is_type(&headers, FRAGMENT) {
+    if !is_type(&asker.headers, FRAGMENT) {
         return Err(Refusal::media_type(FRAGMENT).with(ACCEPT_PATCH, FRAGMENT));
     }
     let text = std::str::from_utf8(&body).map_err(|_| Refusal::bad("this is not text"))?;
     let fragment = Fragment::parse(text).map_err(|error| Refusal::bad(error.to_string()))?;
-    let if_match = match headers.get(header::IF_MATCH).map(HeaderValue::to_str) {
+    let if_match = match asker.headers.get(header::IF_MATCH).map(HeaderValue::to_str) {
         Some(Ok(text)) => Some(text.to_owned()),
         Some(Err(_)) => return Err(Refusal::bad("If-Match is not text")),
         None => None,
@@ -100,9 +102,9 @@ async fn change(
 async fn end(
     State(door): State<Door>,
     Path(session): Path<String>,
-    headers: HeaderMap,
+    asker: Asker,
 ) -> Result<StatusCode, Refusal> {
-    let pass = door.admit(&headers).await?;
+    let pass = door.admit(&asker).await?;
     let (session, access) = (session_id(session)?, pass.access);
     door.ask(|reply| DirectAsk::Leave { session, access, reply }).await?;
     Ok(StatusCode::OK)

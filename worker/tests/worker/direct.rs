@@ -9,6 +9,7 @@ use halyard_protocol::{
 };
 use halyard_worker::{
     config::Settings,
+    media::stills,
     report::{Report, Reports, Room},
     standalone,
 };
@@ -229,5 +230,86 @@ async fn a_token_that_is_replaced_ends_what_it_opened_and_opens_nothing_more() {
     let viewer = viewer.split_once('#').expect("a token").1;
     assert_eq!(robot.status(Some(viewer)).await.0, StatusCode::OK);
     peer.close().await;
+    robot.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_trusted_network_a_foreign_page_needs_the_token() {
+    let robot = Robot::start(true).await;
+    let token = robot.room.token.expose().to_owned();
+    let ask = async |headers: &[(&str, &str)]| {
+        let mut request = robot.http.post(format!("{}/offer", robot.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let nonsense = json!({"sdp": "no sdp at all", "type": "offer"}).to_string();
+        let answer = soon("the answer", request.body(nonsense).send()).await.expect("an answer");
+        let status = answer.status();
+        (status, answer.json::<Value>().await.expect("JSON"))
+    };
+    // Who gets in is told what is wrong with the offer.
+    let (status, said) = ask(&[("origin", &robot.base)]).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
+    let bearer = format!("Bearer {token}");
+    let (status, said) =
+        ask(&[("origin", "http://evil.example"), ("authorization", &bearer)]).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{said}");
+
+    for foreign in [
+        &[("origin", "http://evil.example")][..],
+        &[("origin", "null")],
+        &[("origin", "http://evil.example"), ("host", "evil.example")],
+        &[("host", "evil.example")],
+    ] {
+        let (status, said) = ask(foreign).await;
+        assert_eq!((status, &said["code"]), (StatusCode::FORBIDDEN, &json!("FORBIDDEN")));
+        assert!(said["message"].as_str().expect("words").contains("token"), "{said}");
+    }
+    robot.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_gets_its_share_of_offers_and_of_streams_and_the_next_one_too() {
+    let stills = stills::Plan { viewers: 8, ..stills::Plan::default() };
+    let robot = Robot::with(Settings { stills, ..Settings::default() }).await;
+    let viewer = robot.viewer();
+    // As a proxy on the robot says it.
+    let from = |request: reqwest::RequestBuilder, address: &str| {
+        request.bearer_auth(&viewer).header("x-forwarded-for", address)
+    };
+    let watch = async |address: &str| {
+        let request = from(robot.http.get(format!("{}/mjpeg", robot.base)), address);
+        soon("the stream", request.send()).await.expect("an answer")
+    };
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        open.push(watch("192.0.2.1").await);
+    }
+    assert!(open.iter().all(|stream| stream.status() == StatusCode::OK));
+    let refused = watch("192.0.2.1").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers().contains_key("retry-after"));
+    let said: Value = refused.json().await.expect("JSON");
+    assert_eq!(said["code"], "LIMIT_EXCEEDED", "{said}");
+    assert!(said["message"].as_str().expect("words").contains("2 times already"), "{said}");
+    assert_eq!(watch("192.0.2.2").await.status(), StatusCode::OK);
+    // A seat is free again when its stream is closed.
+    open.pop();
+    let again = soon("a seat", async {
+        while watch("192.0.2.1").await.status() != StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    again.await;
+
+    let nonsense = json!({"sdp": "no sdp at all", "type": "offer"}).to_string();
+    let offer = async |address: &str| {
+        let request = from(robot.http.post(format!("{}/offer", robot.base)), address);
+        let answer = soon("the answer", request.body(nonsense.clone()).send()).await;
+        answer.expect("an answer").status()
+    };
+    let flood = async { while offer("2001:db8::1").await != StatusCode::TOO_MANY_REQUESTS {} };
+    soon("a refusal", flood).await;
+    assert_eq!(offer("2001:db8:0:1::1").await, StatusCode::BAD_REQUEST, "somebody else");
     robot.end().await;
 }

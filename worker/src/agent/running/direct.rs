@@ -50,9 +50,7 @@ impl<F: FnMut(&Held) + Send> Running<F> {
         if !self.webrtc {
             return Err(DirectRefused::WebrtcOff);
         }
-        let everybody = PeerId::new("direct").ok();
-        let allowed =
-            everybody.is_some_and(|everybody| self.offers.allow(Instant::now(), &everybody));
+        let allowed = self.offers.allow_direct(Instant::now());
         let words = "too many offers; wait a few seconds";
         if allowed { Ok(()) } else { Err(DirectRefused::Busy(words.to_owned())) }
     }
