@@ -302,13 +302,14 @@ async fn telemetry_is_described_and_what_must_not_be_missed_is_said_reliably() {
     let world = World::new().await;
     let operator = world.operator().await;
     telemetry("telemetry", &operator, |_| true).await;
+    let mut changed = operator.changed();
+    let all = soon("all of them", changed.wait_for(|values| !values.is_empty())).await;
+    let all = all.expect("lives").clone();
+    // It comes before them on the same lane; telemetry has another, which may overtake it.
     let schema = operator.schema().expect("described");
     let speed = schema.fields.iter().find(|field| field.name == "speed").expect("speed");
     assert_eq!(speed.unit.as_deref(), Some("m/s"));
     let reliable: Vec<_> = schema.fields.iter().filter(|field| field.reliable).collect();
-    let mut changed = operator.changed();
-    let all = soon("all of them", changed.wait_for(|values| !values.is_empty())).await;
-    let all = all.expect("lives").clone();
     assert!(reliable.iter().all(|field| all.contains_key(&field.name)), "{all:?}");
     operator.request_lease(PATIENCE).await.expect("free");
     soon("the driver", async {
