@@ -99,6 +99,24 @@ async def test_the_windows_stop_ends_one_model_early_and_goes_on_with_the_next(n
         assert (await next_file(client)).name == "trained_demo_pkg.zip"
 
 
+async def test_the_windows_learning_rate_is_told_on_to_the_trainer(node: sleap.Node):
+    async with joined(node.link) as client:
+        await client.connect(video=False)
+        set_rate = 'ZMQ_CTRL::{"command": "set_lr", "lr": %s}'
+        client.channel.send(set_rate % 0.001)
+        await client.until("halyard: there is no job of yours here")
+        package = sleap.training_package("centroid", epochs=10000, pause=0.02)
+        client.send_package(package, "demo_pkg.zip", gui="true")
+        # Now it listens.
+        await client.until("PROGRESS_REPORT::")
+        client.channel.send(set_rate % 7)
+        await client.until("halyard: set_lr needs an lr from 1e-10 to 1")
+        client.channel.send(set_rate % 0.001)
+        await client.until("the learning rate is 0.001")
+        client.channel.send('ZMQ_CTRL::{"command": "cancel"}')
+        await client.until("TRAIN_JOB_ERROR::centroid::")
+
+
 async def test_a_track_package_brings_its_predictions_back(node: sleap.Node):
     script = (
         "#!/bin/bash\n# Auto-generated inference script for sleap-nn track\n\n"

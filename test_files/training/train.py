@@ -50,7 +50,10 @@ class Controller:
     def wants_to_stop(self) -> bool:
         stop = False
         while self.control.poll(0):
-            stop |= json.loads(self.control.recv_string()).get("command") == "stop"
+            said = json.loads(self.control.recv_string())
+            stop |= said.get("command") == "stop"
+            if said.get("command") == "set_lr":
+                print(f"the learning rate is {said['lr']}", flush=True)
         return stop
 
     def close(self) -> None:

@@ -7,8 +7,9 @@
 //! * [`Bridge`] is the sockets and the task behind them; [`Ports`] are where they are.
 //! * [`Watch`] notices a trainer that comes late, restarts or falls silent.
 //!
-//! What is published is bounded by the one who publishes: only wishes to stop, at most one a
-//! second and none after the interrupt, so that a subscriber that stopped reading costs nothing.
+//! What is published is bounded by the one who publishes: wishes to stop and learning rates, at most
+//! one of each a second and none after the interrupt, so that a subscriber that stopped reading costs
+//! next to nothing.
 
 mod watch;
 
@@ -18,6 +19,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 pub use watch::{Remark, Watch};
@@ -75,7 +77,7 @@ pub enum FromTrainer {
 #[derive(Debug)]
 pub struct Bridge {
     ports: Ports,
-    commands: mpsc::Sender<&'static str>,
+    commands: mpsc::Sender<String>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -119,7 +121,14 @@ impl Bridge {
     /// connected yet does not hear it, so it is said again until it has worked.
     pub fn ask_to_stop(&self) {
         // A queue that is full holds the same wish already.
-        let _ = self.commands.try_send(r#"{"command":"stop"}"#);
+        let _ = self.commands.try_send(r#"{"command":"stop"}"#.to_owned());
+    }
+
+    /// Publishes another learning rate, in the words of SLEAP's trainers. Whether a trainer knows them
+    /// is not known here: sleap-nn does not. Says whether it was published.
+    pub fn set_learning_rate(&self, rate: f64) -> bool {
+        let command = json!({ "command": "set_lr", "lr": rate });
+        self.commands.try_send(command.to_string()).is_ok()
     }
 }
 
@@ -130,7 +139,7 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 async fn run<T: Clone>(
     mut publisher: PubSocket,
     mut subscriber: SubSocket,
-    mut commands: mpsc::Receiver<&'static str>,
+    mut commands: mpsc::Receiver<String>,
     tag: T,
     reports: mpsc::Sender<(T, FromTrainer)>,
 ) {

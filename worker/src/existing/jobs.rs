@@ -1,6 +1,7 @@
 //! What one existing client has to do with jobs: what it submitted, and the tasks that tell of it.
 
 use std::{
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -24,6 +25,9 @@ use super::{
     words,
 };
 use crate::{jobs::JobsHandle, machine::Asker, session::hello::NO_JOBS};
+
+/// Learning rates that are told on to a trainer: those that existing clients submit.
+const RATES: RangeInclusive<f64> = 1e-10..=1.0;
 
 /// Submissions of one client that are told of at a time.
 const MOST_FOLLOWED: usize = 8;
@@ -129,9 +133,8 @@ impl Jobs {
 
     /// The client wants what it submitted last to end: now, or early and well.
     pub(super) async fn end(&mut self, cancel: bool) -> Vec<String> {
-        self.followed.retain(|(_, task)| !task.is_finished());
-        let current = self.followed.iter().rev().find_map(|(teller, _)| teller.current());
-        let (Some(teller), Some(job)) = (&self.teller, current) else {
+        let (current, teller) = (self.current(), &self.teller);
+        let (Some(teller), Some(job)) = (teller, current) else {
             return vec![format!("{SPEAKER} there is no job of yours here\n")];
         };
         let end = JobEnd { id: String::new(), job };
@@ -151,10 +154,36 @@ impl Jobs {
         match command.as_ref().and_then(|value| value.get("command")?.as_str()) {
             Some("stop") => self.end(false).await,
             Some("cancel") => self.end(true).await,
-            _ => {
-                vec![format!("{SPEAKER} of the trainer's commands stop and cancel are done here\n")]
+            Some("set_lr") => {
+                let rate = command.as_ref().and_then(|command| command.get("lr")?.as_f64());
+                self.tune(rate.filter(|rate| RATES.contains(rate))).await
             }
+            _ => vec![format!(
+                "{SPEAKER} of the trainer's commands stop, cancel and set_lr are done here\n"
+            )],
         }
+    }
+
+    /// Another learning rate for the trainer of what the client submitted last.
+    async fn tune(&mut self, rate: Option<f64>) -> Vec<String> {
+        let Some(rate) = rate else {
+            let (least, most) = (RATES.start(), RATES.end());
+            return vec![format!("{SPEAKER} set_lr needs an lr from {least:e} to {most}\n")];
+        };
+        let (current, teller) = (self.current(), &self.teller);
+        let (Some(teller), Some(job)) = (teller, current) else {
+            return vec![format!("{SPEAKER} there is no job of yours here\n")];
+        };
+        match teller.jobs.tune(job, rate).await {
+            Ok(()) => Vec::new(),
+            Err(why) => vec![format!("{SPEAKER} the learning rate is not told on: {why}\n")],
+        }
+    }
+
+    /// The job that runs of what was submitted last.
+    fn current(&mut self) -> Option<String> {
+        self.followed.retain(|(_, task)| !task.is_finished());
+        self.followed.iter().rev().find_map(|(teller, _)| teller.current())
     }
 }
 

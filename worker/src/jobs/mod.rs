@@ -91,7 +91,7 @@ pub struct Jobs {
 pub struct JobsHandle {
     asks: mpsc::Sender<Ask>,
     load: watch::Receiver<Load>,
-    looks: mpsc::Sender<oneshot::Sender<Option<Vec<String>>>>,
+    own: mpsc::Sender<Inner>,
 }
 
 /// How many jobs there are to do.
@@ -101,6 +101,15 @@ pub struct Load {
     pub running: usize,
     /// Jobs that wait for their turn.
     pub queued: usize,
+}
+
+/// What the worker itself asks, which has no word on the wire.
+#[derive(Debug)]
+enum Inner {
+    /// What jobs use.
+    InUse(oneshot::Sender<Option<Vec<String>>>),
+    /// Another learning rate for a job's trainer.
+    Tune { job: String, rate: f64, reply: oneshot::Sender<Result<(), &'static str>> },
 }
 
 /// A question on its way.
@@ -117,7 +126,7 @@ impl Jobs {
     pub fn start(plan: Plan) -> Result<Self, JobsError> {
         let table = table::Table::open(plan)?;
         let (asks, asked) = mpsc::channel(ASKS);
-        let (looks, looked) = mpsc::channel(1);
+        let (own, asked_by_us) = mpsc::channel(ASKS);
         let (tell, load) = watch::channel(table.load());
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -127,9 +136,9 @@ impl Jobs {
             .map_err(JobsError::Thread)?;
         let thread = std::thread::Builder::new()
             .name("jobs".to_owned())
-            .spawn(move || runtime.block_on(task::run(table, asked, looked, tell, stopped)))
+            .spawn(move || runtime.block_on(task::run(table, asked, asked_by_us, tell, stopped)))
             .map_err(JobsError::Thread)?;
-        Ok(Self { handle: JobsHandle { asks, load, looks }, stop, thread })
+        Ok(Self { handle: JobsHandle { asks, load, own }, stop, thread })
     }
 
     /// A way to ask.
@@ -157,8 +166,16 @@ impl JobsHandle {
     /// below one. `None` where that is not known.
     pub async fn in_use(&self) -> Option<Vec<String>> {
         let (reply, answer) = oneshot::channel();
-        self.looks.send(reply).await.ok()?;
+        self.own.send(Inner::InUse(reply)).await.ok()?;
         answer.await.ok()?
+    }
+
+    /// Tells a job's trainer another learning rate, for somebody who may operate; or why not.
+    pub async fn tune(&self, job: String, rate: f64) -> Result<(), &'static str> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = "the worker is stopping";
+        self.own.send(Inner::Tune { job, rate, reply }).await.map_err(|_| stopping)?;
+        answer.await.unwrap_or(Err(stopping))
     }
 
     /// Asks, and waits for the answer: for events that may take as long as the job is silent.

@@ -24,7 +24,7 @@ const A_TURN: u64 = 64 * 1024;
 /// Output that is still looked at when the job is over.
 pub(super) const AT_THE_END: u64 = 8 * 1024 * 1024;
 
-/// A wish to stop is published this often.
+/// A wish to stop is published this often, and a learning rate no oftener.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A job's program, seen from the worker.
@@ -44,6 +44,8 @@ pub(super) struct Running {
     grace: Duration,
     wished_at: Option<Instant>,
     asked_at: Option<Instant>,
+    /// When its trainer was last told a learning rate.
+    tuned_at: Option<Instant>,
     interrupted: bool,
     ended: bool,
     unreadable: bool,
@@ -99,6 +101,7 @@ impl Running {
             grace: times.grace,
             wished_at: None,
             asked_at: None,
+            tuned_at: None,
             interrupted: false,
             ended: false,
             unreadable: false,
@@ -169,6 +172,18 @@ impl Running {
             Some(Wish::Cancel | Wish::TimeUp) if self.ended => {}
             Some(Wish::Cancel | Wish::TimeUp) => self.ended = self.tell(true),
         }
+    }
+
+    /// Tells its trainer another learning rate; or why not.
+    pub(super) fn tune(&mut self, rate: f64, now: Instant) -> Result<(), &'static str> {
+        let Some(bridge) = self.bridge.as_ref().filter(|_| !self.interrupted) else {
+            return Err("this job has no trainer that listens");
+        };
+        if self.tuned_at.is_some_and(|at| now.duration_since(at) < ASK_AGAIN) {
+            return Err("it was told another one within the last second; say it again");
+        }
+        self.tuned_at = Some(now);
+        if bridge.set_learning_rate(rate) { Ok(()) } else { Err("it has too much to hear") }
     }
 
     /// A keeper that has only just begun is told in the next turn.

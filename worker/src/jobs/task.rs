@@ -1,6 +1,9 @@
 //! The jobs' own task: questions, reports and time in, answers out.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use halyard_protocol::channel::{
     Ack, JobEntries, JobErrorCode, JobEventPage, JobEventsFrom, JobList, JobRejected, Message,
@@ -9,7 +12,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ask, Load, refused, table::Table};
+use super::{Ask, Inner, Load, refused, table::Table};
 
 /// How often programs are looked at.
 const TURN: Duration = Duration::from_millis(100);
@@ -32,7 +35,7 @@ struct Waiting {
 pub(super) async fn run(
     mut table: Table,
     mut asks: mpsc::Receiver<Ask>,
-    mut looks: mpsc::Receiver<oneshot::Sender<Option<Vec<String>>>>,
+    mut own: mpsc::Receiver<Inner>,
     load: watch::Sender<Load>,
     stop: CancellationToken,
 ) {
@@ -62,7 +65,14 @@ pub(super) async fn run(
                 None => return,
             },
             _ = turn.tick(), if !table.is_idle() => table.turn().await,
-            Some(reply) = looks.recv() => drop(reply.send(table.in_use())),
+            Some(own) = own.recv() => match own {
+                Inner::InUse(reply) => {
+                    let _ = reply.send(table.in_use());
+                }
+                Inner::Tune { job, rate, reply } => {
+                    let _ = reply.send(table.tune(&job, rate, Instant::now()));
+                }
+            },
             Some((job, said)) = reports.recv() => table.heard(&job, said),
         }
         tell_news(&mut table, &mut waiting);

@@ -174,6 +174,17 @@ impl Table {
         Some(self.take(number, input))
     }
 
+    /// Tells a job's trainer another learning rate; or why not.
+    pub(in crate::jobs) fn tune(
+        &mut self,
+        job: &str,
+        rate: f64,
+        now: Instant,
+    ) -> Result<(), &'static str> {
+        let running = self.find(job).and_then(|job| job.running.as_mut());
+        running.ok_or("this job does not run")?.tune(rate, now)
+    }
+
     fn take(&mut self, number: u64, input: Input) -> Result<JobState, Refused> {
         let Some(job) = self.jobs.get_mut(&number) else { return Err(Refused(JobState::Lost)) };
         let result = job.take(input);
