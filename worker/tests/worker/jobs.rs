@@ -48,6 +48,11 @@ name = "slow"
 run = ["sh", "-c", 'echo ready; while [ ! -e go ]; do sleep 0.05; done; echo went; exit "$0"', "{code:int=0..9?0}"]
 
 [[job]]
+name = "hold"
+gpus = 0
+run = ["sh", "-c", 'echo "holds $0"; while [ ! -e go ]; do sleep 0.05; done', "{package:text=99}"]
+
+[[job]]
 name = "flood"
 run = ["sh", "-c", "head -c 100000000 /dev/zero | tr '\\0' 'x'; echo; echo the end >&2"]
 
@@ -717,4 +722,38 @@ async fn damaged_folders_are_reported_and_left_alone_and_the_others_go_on() {
     assert_eq!(end(&whole(&session, &runs[1]).await).0, JobState::Succeeded);
     session.close().await;
     program.signal("TERM");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_of_an_existing_client_stays_as_long_as_a_job_uses_it() {
+    let home = Home::new();
+    // Every moment is long enough, and it looks every second.
+    let keep_unfinished = Some(std::time::Duration::ZERO);
+    let settings = Settings { keep_unfinished, ..home.settings() };
+    let world = World::with(settings, Broker::start(None).await).await;
+    let operator = world.operator().await;
+    let packages = home.files.path().join("packages");
+    let (used, left) = ("client-0000000a", "client-0000000b");
+    let value = ("package", json!(format!("packages/{used}/demo")));
+    let jobs = submit(&operator, vec![step("hold", &[value])]).await;
+    until(&operator, &jobs[0], said("holds packages/client-0000000a/demo")).await;
+    std::fs::create_dir_all(packages.join(used).join("demo")).unwrap();
+    std::fs::create_dir(packages.join("20261126")).unwrap();
+    std::fs::create_dir(packages.join(left)).unwrap();
+    let gone = async |folder: &str| {
+        soon("a look", async {
+            while packages.join(folder).exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    };
+    gone(left).await;
+    assert!(packages.join(used).join("demo").exists(), "its job runs");
+    std::fs::write(home.files.path().join(format!("jobs/{}/go", jobs[0])), "").unwrap();
+    assert_eq!(end(&whole(&operator, &jobs[0]).await).0, JobState::Succeeded);
+    gone(used).await;
+    assert!(packages.join("20261126").exists(), "nobody but its owner made it");
+    operator.close().await;
+    world.end().await;
 }
