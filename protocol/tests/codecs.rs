@@ -135,16 +135,13 @@ fn file_code() -> impl Strategy<Value = FileErrorCode> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    let video = (text(), text(), any::<u32>(), any::<u32>(), any::<u8>(), any::<bool>()).prop_map(
-        |(name, codec, width, height, fps, strip)| VideoInfo {
-            name,
-            codec,
-            width,
-            height,
-            fps: f32::from(fps) / 2.0,
-            strip,
-        },
-    );
+    let renditions = prop::collection::vec(text(), 0..3);
+    let video =
+        ((text(), text(), any::<u32>(), any::<u32>()), (any::<u8>(), any::<bool>(), renditions));
+    let video = video.prop_map(|((name, codec, width, height), (fps, strip, renditions))| {
+        let fps = f32::from(fps) / 2.0;
+        VideoInfo { name, codec, width, height, fps, strip, renditions }
+    });
     let action = (text(), text(), access()).prop_map(|(name, help, access)| ActionSpec {
         name,
         help,
@@ -192,11 +189,18 @@ fn stats() -> impl Strategy<Value = Stats> {
     let share = || option::of(0f32..=1.0);
     let ms = || option::of(0f32..100_000.0);
     let rate = || option::of(any::<u32>());
-    (any::<u32>(), rate(), rate(), share(), share(), ms(), ms(), any::<u64>()).prop_map(
-        |(estimate, delivered, target, scale, loss, round_trip_ms, queue_ms, repaired)| Stats {
+    let path = (any::<u32>(), rate(), share(), ms(), ms(), any::<u64>());
+    (path, rate(), option::of(text()), share()).prop_map(
+        |(
+            (estimate, delivered, loss, round_trip_ms, queue_ms, repaired),
+            target,
+            rendition,
+            scale,
+        )| Stats {
             estimate,
             delivered,
             target,
+            rendition,
             scale,
             loss,
             round_trip_ms,

@@ -218,6 +218,7 @@ fn channel_messages() -> Vec<Message> {
                 height: 720,
                 fps: 30.0,
                 strip: true,
+                renditions: vec!["720p30".into(), "360p15".into()],
             }],
             commands: vec![ActionSpec {
                 name: "home".into(),
@@ -312,6 +313,7 @@ fn channel_messages() -> Vec<Message> {
             estimate: 2_100_000,
             delivered: Some(1_790_000),
             target: Some(1_848_000),
+            rendition: Some("720p30".into()),
             scale: Some(0.75),
             loss: Some(0.03125),
             round_trip_ms: Some(108.5),

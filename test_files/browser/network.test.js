@@ -17,8 +17,13 @@ after(async () => {
 });
 
 /** A rover of its own, watched over a link while it turns. */
-async function watched(/** @type {string} */ name, /** @type {Link} */ link, /** @type {import('node:test').TestContext} */ t) {
-  const rover = await turning(browser, link, { name });
+async function watched(
+  /** @type {string} */ name,
+  /** @type {Link} */ link,
+  /** @type {import('node:test').TestContext} */ t,
+  /** @type {string[]} */ args = [],
+) {
+  const rover = await turning(browser, link, { name, args });
   t.after(rover.stop);
   return rover.page;
 }
@@ -68,4 +73,31 @@ test('over 4G with its losses and its jitter the picture never stands still for 
   assert.ok(repaired > 0, 'what was lost is sent again');
   assert.ok(carries > 1e6, 'random loss does not collapse it');
   assert.ok(carries >= target, 'no more is encoded than the way carries');
+});
+
+test('of two renditions the page is shown the one that its way carries, and changes over without standing still', async (t) => {
+  const way = { kbit: 8_000, delayMs: 10, jitterMs: 2, loss: 0 };
+  const link = new Link(way);
+  const rover = await watched('renditions', link, t, ['--renditions', '720p30@2500k,360p15@400k']);
+  const { page } = rover;
+  const shows = async (/** @type {string} */ name, /** @type {number} */ rows) => {
+    const begun = performance.now();
+    for (;;) {
+      const { link: told, video } = await rover.stats();
+      if (told.rendition === name && video.height <= rows && video.height > rows / 3) break;
+      assert.ok(performance.now() - begun < 60_000, `${told.rendition}, ${video.height} rows, not ${name}`);
+      await delay(200);
+    }
+    t.diagnostic(`${name} after ${((performance.now() - begun) / 1000).toFixed(1)} s`);
+  };
+  await shows('720p30', 720);
+  // Less than the large one is worth having for.
+  link.set({ ...way, kbit: 350 });
+  await shows('360p15', 360);
+  const seen = await watch(page, link, 5);
+  t.diagnostic(`${mbit(seen.bitrate)}, ${seen.frames} frames, longest ${seen.longest.toFixed(0)} ms`);
+  assert.deepEqual(seen.freezes, [], 'it goes on');
+  assert.match((await page.locator('#link-values').textContent()) ?? '', /360p15/, 'the page says which one');
+  link.set(way);
+  await shows('720p30', 720);
 });

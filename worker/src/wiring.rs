@@ -25,7 +25,8 @@ use crate::{
     jobs::{self, Jobs, JobsError, JobsHandle},
     machine::{Machine, MachineHandle},
     media::{
-        Fanout, SourceError, SourceSpec, Track, Tracks,
+        Fanout, Renditions, SourceError, SourceSpec, Track, Tracks,
+        encoder::DEFAULT_BITRATE,
         sim::{Sim, WorldConfig},
     },
     record::{RecordError, Recorder},
@@ -279,24 +280,30 @@ fn cameras(settings: &Settings) -> Vec<CameraSettings> {
         source: settings.video.clone(),
         encoder: None,
         bitrate: None,
+        renditions: None,
     });
     let all = first.into_iter().chain(settings.cameras.iter().cloned());
-    all.map(|camera| CameraSettings {
-        encoder: camera.encoder.or(settings.encoder),
-        bitrate: camera.bitrate.or(settings.bitrate),
-        ..camera
+    all.map(|camera| {
+        // Who gives a camera a rate of its own wants one encode of that rate.
+        let worker_wide = || settings.renditions.clone().filter(|_| camera.bitrate.is_none());
+        let renditions = camera.renditions.clone().or_else(worker_wide);
+        CameraSettings {
+            encoder: camera.encoder.or(settings.encoder),
+            bitrate: camera.bitrate.or(settings.bitrate),
+            renditions: renditions.filter(|_| camera.source.is_encoded_here()),
+            ..camera
+        }
     })
     .collect()
 }
 
 fn start_track(camera: &CameraSettings, world: Option<&Sim>) -> Result<Option<Track>, SourceError> {
     let handle = || world.expect("the simulated picture has its world").handle();
-    let Some(source) = camera.source.open(camera.encoder, handle)? else { return Ok(None) };
-    let fanout = Fanout::start(source)?;
-    if let Some(bitrate) = camera.bitrate {
-        fanout.set_bitrate(bitrate);
-    }
-    Ok(Some(Track::new(&camera.name, fanout)))
+    let plain = || Renditions::plain(camera.bitrate.unwrap_or(DEFAULT_BITRATE));
+    let renditions = camera.renditions.clone().unwrap_or_else(plain);
+    let source = camera.source.open(camera.encoder, &renditions, handle)?;
+    let Some(source) = source else { return Ok(None) };
+    Ok(Some(Track::new(&camera.name, Fanout::start_in(source, renditions)?)))
 }
 
 /// Jobs, where the owner configured some.

@@ -5,7 +5,7 @@ import { formatBitrate } from './format.js';
  * How the connection itself does: the way it takes, round trip, rate, loss, decoding.
  *
  * @typedef {import('./session.js').Session} Session
- * @typedef {{way: string, roundTripMs: number | null, bitrate: number | null, lossPercent: number | null, carries: number | null, target: number | null, scale: number | null, repaired: number | null, decodeMs: number | null, bufferMs: number | null}} LinkNumbers
+ * @typedef {{way: string, roundTripMs: number | null, bitrate: number | null, lossPercent: number | null, carries: number | null, target: number | null, rendition: string | null, scale: number | null, repaired: number | null, decodeMs: number | null, bufferMs: number | null}} LinkNumbers
  */
 
 const EVERY_MS = 1_000;
@@ -25,6 +25,7 @@ const NOTHING = {
   lossPercent: null,
   carries: null,
   target: null,
+  rendition: null,
   scale: null,
   repaired: null,
   decodeMs: null,
@@ -88,6 +89,7 @@ export class LinkStats {
       lossPercent: packets > 0 ? (100 * Math.max(0, grown('packetsLost'))) / packets : null,
       carries: number(this.#path.estimate),
       target: number(this.#path.target),
+      rendition: text(this.#path.rendition),
       scale: number(this.#path.scale),
       repaired: number(this.#path.repaired),
       decodeMs: frames > 0 ? (1000 * grown('totalDecodeTime')) / frames : null,
@@ -97,13 +99,14 @@ export class LinkStats {
   }
 
   #draw() {
-    const { way, roundTripMs, bitrate, lossPercent, carries, target, scale, decodeMs } = this.latest;
+    const { way, roundTripMs, bitrate, lossPercent, carries, target, rendition, scale, decodeMs } = this.latest;
     this.#set('Route', way);
     this.#set('Round trip', roundTripMs === null ? '–' : `${ms(roundTripMs)} ms`);
     this.#set('Video', bitrate === null ? '–' : formatBitrate(bitrate));
     this.#set('The way carries', carries === null ? '–' : formatBitrate(carries));
     const size = scale === null || scale === 1 ? '' : `, ${Math.round(100 * scale)} % size`;
-    this.#set('Encoder aims at', target === null ? '–' : formatBitrate(target) + size);
+    const which = rendition === null ? '' : `, ${rendition}`;
+    this.#set('Encoder aims at', target === null ? '–' : formatBitrate(target) + which + size);
     this.#set('Lost packets', lossPercent === null ? '–' : `${lossPercent.toFixed(lossPercent > 0 ? 1 : 0)} %`);
     this.#set('Decoding', decodeMs === null ? '–' : `${ms(decodeMs)} ms`);
   }
@@ -118,6 +121,11 @@ export class LinkStats {
 /** A number, or nothing that could be shown as one. @param {unknown} value */
 function number(value) {
   return typeof value === 'number' && Number.isFinite(value) ? value : null;
+}
+
+/** A name, no longer than there is room for. @param {unknown} value */
+function text(value) {
+  return typeof value === 'string' ? value.slice(0, 24) : null;
 }
 
 /** @param {number} value */

@@ -155,7 +155,7 @@ function showEnd({ title, text }) {
  * * `telemetry`: the last that was heard, as it came
  * * `drive`: `lease`, `estop`, the directions `held`, why driving is `blocked`, the rule that `stopped` it last
  * * `link`: `way`, `roundTripMs`, `bitrate`, `lossPercent`, `decodeMs`, `bufferMs`, and as the machine
- *   says it: `carries` and `target` in bits a second, `scale` 0 to 1, `repaired` packets
+ *   says it: `carries` and `target` in bits a second, the `rendition`, `scale` 0 to 1, `repaired` packets
  *
  * There is no secret in it, and nothing can be done with it.
  *

@@ -76,7 +76,8 @@
  * @typedef {object} PathStats how the machine sees the way to this page; it may say less
  * @property {number} [estimate] bits a second that the way is believed to carry
  * @property {number} [target] bits a second that the encoder aims at
- * @property {number} [scale] the share of the full width and height that the picture has
+ * @property {string} [rendition] the one that is shown, where there are several
+ * @property {number} [scale] the share of its full width and height that the picture has
  * @property {number} [repaired] packets sent again
  *
  * @typedef {object} JobInfo A job as the worker lists it.

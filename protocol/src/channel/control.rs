@@ -53,6 +53,10 @@ pub struct VideoInfo {
     /// Whether the [latency strip](crate::strip) is burned into it.
     #[serde(default)]
     pub strip: bool,
+    /// In which renditions it is to be had, best first, for example `720p30`; none where there is one
+    /// encode that follows all who watch it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renditions: Vec<String>,
 }
 
 /// One command that a worker offers.

@@ -14,7 +14,10 @@ pub struct Stats {
     /// Bits a second that the encoder of the first picture shown aims at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<u32>,
-    /// The share of the full width and height that this picture has, above 0 to 1.
+    /// The rendition of it that is shown, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendition: Option<String>,
+    /// The share of its full width and height that this picture has, above 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f32>,
     /// Packets lost on the way of those sent in the last second or more, 0 to 1. Most are sent again.

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use halyard_settings::{Raw, Values};
+use halyard_settings::{Raw, SettingError, Values};
 
 use super::ConfigError;
 use crate::media::{
-    SourceSpec,
+    Renditions, SourceSpec,
     gst::{Encoder, encoders},
+    rendition::{Rendition, RenditionsError},
 };
 
 /// Their name, on the command line and in the file.
@@ -22,6 +23,13 @@ pub const MAX_NAME_BYTES: usize = 32;
 /// What bit rates are accepted.
 pub(super) const BITRATES: std::ops::RangeInclusive<u32> = 100_000..=50_000_000;
 
+/// Why a source has no renditions.
+pub(super) const NOT_ENCODED: &str = "what comes in over RTP is encoded already and is passed on as it \
+     is, so there are no renditions of it; leave renditions out, or give the worker the camera itself";
+
+/// What a table of a camera says.
+const KEYS: [&str; 5] = ["name", "source", "encoder", "bitrate", "renditions"];
+
 /// One picture that has a name of its owner's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameraSettings {
@@ -33,6 +41,8 @@ pub struct CameraSettings {
     pub encoder: Option<&'static Encoder>,
     /// What its encoder aims at, in bits a second; else the worker's.
     pub bitrate: Option<u32>,
+    /// In which renditions it is to be had; else the worker's, where it has no bit rate of its own.
+    pub renditions: Option<Renditions>,
 }
 
 /// A camera means nothing.
@@ -53,6 +63,22 @@ pub(super) fn read(values: &Values) -> Result<Vec<CameraSettings>, ConfigError> 
         Raw::Tables(tables) => from_toml(tables),
     }
     .map_err(|source| ConfigError::Camera { source, place: found.place.clone() })
+}
+
+/// The worker's own renditions, for those of its pictures that are encoded here.
+pub(super) fn read_renditions<'a>(
+    values: &Values,
+    mut sources: impl Iterator<Item = &'a SourceSpec>,
+) -> Result<Option<Renditions>, SettingError> {
+    let key = "renditions";
+    let Some(found) = values.get(key) else { return Ok(None) };
+    let refused = |why| SettingError::Refused { key, place: found.place.clone(), why };
+    let all = values.all(key, |word| word.parse::<Rendition>().ok())?.unwrap_or_default();
+    let renditions = all.try_into().map_err(|error: RenditionsError| refused(error.to_string()))?;
+    if !sources.any(SourceSpec::is_encoded_here) {
+        return Err(refused(NOT_ENCODED.to_owned()));
+    }
+    Ok(Some(renditions))
 }
 
 /// Whether all of a worker's pictures can be told apart. `first` is what the one of `--video` is
@@ -84,6 +110,7 @@ fn from_lines(text: &str) -> Result<Vec<CameraSettings>, CameraError> {
                 source: source_of(name, source.trim())?,
                 encoder: None,
                 bitrate: None,
+                renditions: None,
             })
         })
         .collect()
@@ -104,11 +131,8 @@ fn from_toml(value: &toml::Value) -> Result<Vec<CameraSettings>, CameraError> {
             .ok_or_else(|| wrong(unnamed, "it needs a name, as in name = \"rear\""))?;
         let name = named(name)?;
         let which = || format!("the camera {name:?}");
-        if let Some(key) = table
-            .keys()
-            .find(|key| !["name", "source", "encoder", "bitrate"].contains(&key.as_str()))
-        {
-            let why = format!("unknown key {key:?}; known are name, source, encoder, bitrate");
+        if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let why = format!("unknown key {key:?}; known are {}", KEYS.join(", "));
             return Err(CameraError { which: which(), why });
         }
         let source = table.get("source").and_then(toml::Value::as_str).ok_or_else(|| {
@@ -130,9 +154,36 @@ fn from_toml(value: &toml::Value) -> Result<Vec<CameraSettings>, CameraError> {
                 Some(bps.filter(|bps| BITRATES.contains(bps)).ok_or_else(|| wrong(which(), why))?)
             }
         };
-        Ok(CameraSettings { source: source_of(&name, source)?, name, encoder, bitrate })
+        let source = source_of(&name, source)?;
+        let renditions = table.get("renditions").map(renditions_of).transpose();
+        let renditions = renditions.map_err(|why| wrong(which(), &why))?;
+        if renditions.is_some() && bitrate.is_some() {
+            return Err(wrong(
+                which(),
+                "it has renditions, each with its own rate: leave bitrate out",
+            ));
+        }
+        if renditions.is_some() && !source.is_encoded_here() {
+            return Err(wrong(which(), NOT_ENCODED));
+        }
+        Ok(CameraSettings { name, source, encoder, bitrate, renditions })
     };
     tables.iter().enumerate().map(one).collect()
+}
+
+/// A word with commas, or a list of words.
+fn renditions_of(value: &toml::Value) -> Result<Renditions, String> {
+    let words = match value {
+        toml::Value::String(words) => Some(words.clone()),
+        toml::Value::Array(list) => {
+            let words: Option<Vec<_>> = list.iter().map(toml::Value::as_str).collect();
+            words.map(|words| words.join(","))
+        }
+        _ => None,
+    };
+    let words =
+        words.ok_or("its renditions are words, as in [\"720p30@2500k\", \"360p15@400k\"]")?;
+    words.parse().map_err(|error| format!("its renditions: {error}"))
 }
 
 /// All of a worker's pictures: no name twice, and not too many. `first` is the name of `--video`.
@@ -211,6 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn a_table_names_renditions_in_a_list_or_in_a_word() {
+        let list = "[[camera]]\nname='a'\nsource='sim'\nrenditions=['360p15@400k','720p30@2.5M']";
+        let word = "[[camera]]\nname='a'\nsource='sim'\nrenditions='720p30@2500k,360p15@400k'";
+        let cameras = toml(list);
+        assert_eq!(cameras, toml(word));
+        let renditions = cameras.expect("understood").remove(0).renditions.expect("some");
+        assert_eq!(renditions.names(), ["720p30", "360p15"]);
+    }
+
+    #[test]
     fn what_is_not_understood_is_told_with_its_camera_and_what_is_accepted() {
         for (typed, said) in [
             ("pattern", "accepted is NAME=SOURCE"),
@@ -229,6 +290,16 @@ mod tests {
             ("[[camera]]\nname='a'\nsource='sim'\nsize=3", "unknown key \"size\""),
             ("[[camera]]\nname='a'\nsource='sim'\nbitrate=3", "from 100000"),
             ("[[camera]]\nname='a'\nsource='sim'\nencoder='x'", "its encoder is not known"),
+            ("[[camera]]\nname='a'\nsource='sim'\nrenditions=3", "as in [\"720p30@2500k\""),
+            ("[[camera]]\nname='a'\nsource='sim'\nrenditions=['x']", "\"x\" is no rendition"),
+            (
+                "[[camera]]\nname='a'\nsource='sim'\nbitrate=800000\nrenditions=['720p@1M']",
+                "leave bitrate out",
+            ),
+            (
+                "[[camera]]\nname='a'\nsource='rtp:5600'\nrenditions=['720p@1M','360p@400k']",
+                "the camera \"a\": what comes in over RTP is encoded already",
+            ),
         ] {
             let error = toml(text).expect_err(text).to_string();
             assert!(error.contains(said), "{text}: {error}");

@@ -108,6 +108,11 @@ pub const SHARED: &[Key] = &[
         "What the encoder aims at [default: what suits the picture]",
         "bits a second, from 100000 to 50000000",
     ),
+    Key::many(
+        "renditions",
+        "Pictures in 1 to 3 renditions, of which each viewer gets what its path carries [default: one]",
+        "1 to 3 of HEIGHTp[FPS]@BITRATE with commas between them, as in 720p30@2500k,360p15@400k",
+    ),
     Key::new(
         Shape::Switch,
         "maintenance",

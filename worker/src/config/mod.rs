@@ -27,7 +27,7 @@ pub use keys::{KEYS, RUN, SHARED, STANDALONE};
 use crate::{
     existing::Secret,
     jobs::Template,
-    media::{SourceSpec, gst::Encoder, stills},
+    media::{Renditions, SourceSpec, gst::Encoder, stills},
     record::RecordPlan,
     sound::{SoundSpec, SpeakerSpec},
 };
@@ -81,6 +81,8 @@ pub struct Settings {
     pub psk: Option<Secret>,
     /// What the encoder aims at, in bits a second.
     pub bitrate: Option<u32>,
+    /// In which renditions pictures are to be had, where a camera says nothing else.
+    pub renditions: Option<Renditions>,
     /// Whether new jobs are refused, and the room told so.
     pub maintenance: bool,
     /// Peers served at a time.
@@ -137,6 +139,7 @@ impl Default for Settings {
             job_keeper: None,
             psk: None,
             bitrate: None,
+            renditions: None,
             maintenance: false,
             max_sessions: DEFAULT_MAX_SESSIONS,
             rights_lease: RIGHTS_LEASE,

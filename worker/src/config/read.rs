@@ -47,6 +47,8 @@ impl Settings {
         let none = (!cameras.is_empty()).then_some(SourceSpec::None);
         let video = video.or(none).unwrap_or(standard.video);
         cameras::check(&values, video.track_name(), &cameras)?;
+        let sources = std::iter::once(&video).chain(cameras.iter().map(|one| &one.source));
+        let renditions = cameras::read_renditions(&values, sources)?;
         let encoder = values.one("encoder", |text| match text {
             "auto" => Some(None),
             name => encoders::named(name).map(Some),
@@ -95,6 +97,7 @@ impl Settings {
             bitrate: values.one("bitrate", |text| {
                 text.parse().ok().filter(|bps| cameras::BITRATES.contains(bps))
             })?,
+            renditions,
             max_sessions: values.one("max_sessions", count)?.unwrap_or(standard.max_sessions),
             rights_lease: values
                 .one("rights_lease", duration(LEASES))?
@@ -301,6 +304,19 @@ mod tests {
         let (wrong, _file) = with_file(typed(&[], &[]), "[[camera]]\nname = 'rear'\n");
         let text = refusal(&wrong);
         assert!(text.contains("it needs a source") && text.contains("the file"), "{text}");
+    }
+
+    #[test]
+    fn renditions_are_read_from_everywhere_and_refused_where_nothing_is_encoded() {
+        let good = typed(&[], &[("HALYARD_RENDITIONS", "360p15@400k,720p30@2500k")]);
+        let renditions = Settings::read(&good).expect("good").renditions.expect("some");
+        assert_eq!(renditions.to_string(), "720p30@2500k,360p15@400k");
+        let text = refusal(&typed(&[("renditions", "720p")], &[]));
+        assert!(text.contains("--renditions") && text.contains("as in 720p30@2500k"), "{text}");
+        let text = refusal(&typed(&[("renditions", "720p@1M"), ("video", "rtp:5600")], &[]));
+        assert!(text.contains("what comes in over RTP is encoded already"), "{text}");
+        let beside = [("renditions", "720p@1M"), ("video", "rtp:5600"), ("camera", "a=pattern")];
+        assert!(Settings::read(&typed(&beside, &[])).is_ok(), "one of them is encoded here");
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub use halyard_client::peer::VideoCodec;
 /// One access unit, ready for any number of packetizers: cloning it copies no bytes.
 #[derive(Debug, Clone)]
 pub struct EncodedFrame {
+    /// Which [rendition](super::rendition) of the picture it belongs to, counted from the best.
+    pub rendition: usize,
     /// What is in it. It may change with a key frame, as from a camera's VP8 to the slate.
     pub codec: VideoCodec,
     /// H.264 in Annex B form: every NAL unit behind a four-byte start code. A key frame carries its

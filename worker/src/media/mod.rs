@@ -15,6 +15,7 @@
 //! * [`supervisor`] stands before each of them: a source that fails is started again alone, and a slate
 //!   is shown meanwhile.
 //! * [`fanout`] gives one encode to any number of viewers, none of whom can slow another.
+//! * [`rendition`] is in which qualities a picture is to be had.
 //! * [`tracks`] are all pictures of a worker by their names.
 //! * [`stills`] decodes it again, once for all, for those who can show nothing but JPEG.
 //! * [`follow`] makes what is encoded follow the network of those who watch.
@@ -35,6 +36,7 @@ pub mod keyframes;
 pub mod painted;
 pub mod pattern;
 pub mod picture;
+pub mod rendition;
 pub mod restart;
 pub mod rtp;
 pub mod sim;
@@ -51,6 +53,7 @@ pub mod vp8;
 pub use fanout::{Fanout, FanoutStats, Subscription};
 pub use frame::{EncodedFrame, VideoCodec};
 pub use keyframes::KeyframeReason;
+pub use rendition::{Rendition, Renditions};
 pub use sim::SimHandle;
 pub use source::{Source, SourceError, SourceEvent};
 pub use spec::SourceSpec;

@@ -1,8 +1,9 @@
 //! Runs a painter and an encoder: the source behind every picture that the worker makes itself.
 //!
-//! Two threads. One paints at an even pace and puts each picture into a [leaky slot](super::slot);
-//! the other encodes whatever is newest. Both rest while nobody watches. Pictures are painted into
-//! memory that comes back from the encoder, so a running source allocates no pictures.
+//! Two threads for each [rendition](super::rendition). One paints at an even pace and puts each picture into a
+//! [leaky slot](super::slot); the other encodes whatever is newest. Both rest while nobody watches. Pictures are
+//! painted into memory that comes back from the encoder, so a running source allocates no pictures.
+//! A smaller rendition is painted in its own size: that is less work than to make a large picture smaller.
 
 use std::{
     io,
@@ -24,6 +25,7 @@ use super::{
     frame::{EncodedFrame, VideoCodec},
     keyframes::{KeyframeGate, KeyframeReason},
     picture::{Picture, Size},
+    rendition::{Rendition, Renditions},
     restart::{Restart, spread},
     slot::Slot,
     source::{Alarm, Sink, Source, SourceError, SourceEvent, SourceStats},
@@ -57,7 +59,9 @@ pub struct PaintedSource {
     name: &'static str,
     format: Format,
     make: MakePainter,
-    shared: Arc<Shared>,
+    renditions: Renditions,
+    /// One for each rendition.
+    lines: Vec<Arc<Line>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     started: bool,
 }
@@ -72,8 +76,9 @@ struct Format {
     strip: bool,
 }
 
+/// What the two threads of a rendition share.
 #[derive(Default)]
-struct Shared {
+struct Line {
     control: Mutex<Control>,
     changed: Condvar,
     gate: Mutex<KeyframeGate>,
@@ -119,11 +124,22 @@ impl PaintedSource {
         size: Size,
         make: impl Fn(Size) -> Box<dyn Painter> + Send + Sync + 'static,
     ) -> Self {
-        let shared = Arc::new(Shared::default());
-        let make = Arc::new(make);
-        let threads = Mutex::default();
         let format = Format { size, fps: FPS, strip: true };
-        Self { name, format, make, shared, threads, started: false }
+        let renditions = Renditions::plain(DEFAULT_BITRATE);
+        let (lines, threads) = (vec![Arc::default()], Mutex::default());
+        Self { name, format, make: Arc::new(make), renditions, lines, threads, started: false }
+    }
+
+    /// In these renditions.
+    #[must_use]
+    pub fn in_renditions(mut self, renditions: &Renditions) -> Self {
+        let line = |rendition: Rendition| {
+            let aim = Mutex::new(Some(Aim::of(rendition.bitrate)));
+            Arc::new(Line { aim, ..Line::default() })
+        };
+        self.lines = renditions.iter().map(line).collect();
+        self.renditions = renditions.clone();
+        self
     }
 
     /// With another number of pictures a second.
@@ -150,6 +166,7 @@ impl Source for PaintedSource {
             height: self.format.size.height as u32,
             fps: self.format.fps as f32,
             strip: self.format.strip,
+            renditions: Vec::new(),
         }
     }
 
@@ -160,27 +177,29 @@ impl Source for PaintedSource {
         if !FAST {
             warn!("{SLOW_WARNING}");
         }
-        let (make, format, shared) = (self.make.clone(), self.format, self.shared.clone());
-        let alarm = Alarm(sink.clone());
-        let paint = spawn(format!("{}-paint", self.name), move || {
-            let _alarm = alarm;
-            paint(&shared, &*make, format);
-        });
-        let shared = self.shared.clone();
-        let alarm = Alarm(sink);
-        let encode = spawn(format!("{}-encode", self.name), move || {
-            encode(&shared, &*alarm.0);
-        });
-        // Both handles are kept before either error is looked at, so that stopping finds them.
-        let mut threads = lock(&self.threads);
+        // All of them count from here, so that a viewer who changes between them sees time go on.
+        let began = Instant::now();
         let mut failed = None;
-        for thread in [paint, encode] {
-            match thread {
-                Ok(handle) => threads.push(handle),
-                Err(error) => failed = Some(error),
+        for (number, (line, rendition)) in self.lines.iter().zip(self.renditions.iter()).enumerate()
+        {
+            let (make, format) = (self.make.clone(), self.format.of(rendition));
+            let (alarm, shared) = (Alarm(sink.clone()), line.clone());
+            let paint = spawn(format!("{}-paint", self.name), move || {
+                let _alarm = alarm;
+                paint(&shared, &*make, format, began);
+            });
+            let (alarm, shared) = (Alarm(sink.clone()), line.clone());
+            let encode = spawn(format!("{}-encode", self.name), move || {
+                encode(&shared, &*alarm.0, number);
+            });
+            // All handles are kept before any error is looked at, so that stopping finds them.
+            for thread in [paint, encode] {
+                match thread {
+                    Ok(handle) => lock(&self.threads).push(handle),
+                    Err(error) => failed = Some(error),
+                }
             }
         }
-        drop(threads);
         match failed {
             None => Ok(()),
             Some(error) => {
@@ -190,40 +209,38 @@ impl Source for PaintedSource {
         }
     }
 
-    fn set_watched(&self, watched: bool) {
-        let mut control = lock(&self.shared.control);
+    fn set_watched(&self, rendition: usize, watched: bool) {
+        let Some(line) = self.lines.get(rendition) else { return };
+        let mut control = lock(&line.control);
         if watched && !control.watched {
-            self.request_keyframe(KeyframeReason::NewViewer);
+            self.request_keyframe(rendition, KeyframeReason::NewViewer);
         }
         control.watched = watched;
-        self.shared.changed.notify_all();
+        line.changed.notify_all();
     }
 
-    fn request_keyframe(&self, reason: KeyframeReason) {
-        lock(&self.shared.gate).request(reason, Instant::now());
+    fn request_keyframe(&self, rendition: usize, reason: KeyframeReason) {
+        if let Some(line) = self.lines.get(rendition) {
+            lock(&line.gate).request(reason, Instant::now());
+        }
     }
 
-    fn aim(&self, aim: Aim) {
-        *lock(&self.shared.aim) = Some(aim);
+    fn aim(&self, rendition: usize, aim: Aim) {
+        if let Some(line) = self.lines.get(rendition) {
+            *lock(&line.aim) = Some(aim);
+        }
     }
 
     fn stats(&self) -> SourceStats {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let shared = &self.shared;
-        SourceStats {
-            painted: count(&shared.painted),
-            replaced: count(&shared.replaced),
-            encoded: count(&shared.encoded),
-            skipped: count(&shared.skipped),
-            paint_time: Duration::from_nanos(count(&shared.paint_ns)),
-            encode_time: Duration::from_nanos(count(&shared.encode_ns)),
-        }
+        self.lines.iter().map(|line| line.stats()).fold(SourceStats::default(), SourceStats::plus)
     }
 
     fn stop(&self) {
-        lock(&self.shared.control).stopped = true;
-        self.shared.changed.notify_all();
-        self.shared.waiting.close();
+        for line in &self.lines {
+            lock(&line.control).stopped = true;
+            line.changed.notify_all();
+            line.waiting.close();
+        }
         for thread in lock(&self.threads).drain(..) {
             if let Err(panic) = thread.join() {
                 std::panic::resume_unwind(panic);
@@ -248,7 +265,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl Line {
+    fn stats(&self) -> SourceStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SourceStats {
+            painted: count(&self.painted),
+            replaced: count(&self.replaced),
+            encoded: count(&self.encoded),
+            skipped: count(&self.skipped),
+            paint_time: Duration::from_nanos(count(&self.paint_ns)),
+            encode_time: Duration::from_nanos(count(&self.encode_ns)),
+        }
+    }
+
     fn aim(&self) -> Aim {
         let aim = lock(&self.aim).unwrap_or(Aim::of(DEFAULT_BITRATE));
         Aim { bitrate: aim.bitrate.clamp(*BITRATES.start(), *BITRATES.end()), ..aim }
@@ -256,6 +285,13 @@ impl Shared {
 }
 
 impl Format {
+    /// What pictures of a rendition are like.
+    fn of(self, rendition: Rendition) -> Self {
+        let (width, height) = rendition.size((self.size.width as u32, self.size.height as u32));
+        let size = Size { width: width as usize, height: height as usize };
+        Self { size, fps: rendition.fps.map_or(self.fps, |fps| fps.min(self.fps)), ..self }
+    }
+
     /// The size of pictures in this shape.
     fn size(self, shape: Shape) -> Size {
         let part = |full: usize| (full * shape.sixteenths as usize / 16) & !1;
@@ -264,8 +300,7 @@ impl Format {
 }
 
 /// Paints at an even pace while somebody watches, until the source stops.
-fn paint(shared: &Shared, make: &dyn Fn(Size) -> Box<dyn Painter>, format: Format) {
-    let started = Instant::now();
+fn paint(shared: &Line, make: &dyn Fn(Size) -> Box<dyn Painter>, format: Format, started: Instant) {
     let mut due = started;
     let mut number = 0u64;
     let mut size = format.size;
@@ -314,7 +349,7 @@ fn paint(shared: &Shared, make: &dyn Fn(Size) -> Box<dyn Painter>, format: Forma
 
 /// Waits for `due`, or, while nobody watches, for somebody to come; then `due` is at once. Gives the
 /// time, or nothing once the source stops.
-fn wait_until(shared: &Shared, due: &mut Instant) -> Option<Instant> {
+fn wait_until(shared: &Line, due: &mut Instant) -> Option<Instant> {
     let mut control = lock(&shared.control);
     loop {
         if control.stopped {
@@ -335,7 +370,7 @@ fn wait_until(shared: &Shared, due: &mut Instant) -> Option<Instant> {
 }
 
 /// Encodes what waits, until the source stops.
-fn encode(shared: &Shared, sink: &dyn Sink) {
+fn encode(shared: &Line, sink: &dyn Sink, rendition: usize) {
     let mut encoder: Option<H264Encoder> = None;
     let mut restart = Restart::default();
     let mut failing = false;
@@ -375,6 +410,7 @@ fn encode(shared: &Shared, sink: &dyn Sink) {
                 }
                 let rtp_time = (elapsed.as_micros() * 9 / 100) as u32;
                 sink.frame(EncodedFrame {
+                    rendition,
                     codec: VideoCodec::H264,
                     data: Bytes::from(data),
                     is_key,

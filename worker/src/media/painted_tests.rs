@@ -57,7 +57,7 @@ fn strip_of(decoder: &mut Decoder, frame: &EncodedFrame) -> Option<Strip> {
 #[test]
 fn the_strip_of_every_picture_survives_the_encoder_and_numbers_have_no_gap() {
     let (source, frames) = started(Size::HD);
-    source.set_watched(true);
+    source.set_watched(0, true);
     let mut decoder = Decoder::new().unwrap();
     let mut last: Option<Strip> = None;
     for _ in 0..40 {
@@ -79,7 +79,7 @@ fn the_strip_of_every_picture_survives_the_encoder_and_numbers_have_no_gap() {
 #[test]
 fn the_stream_is_constrained_baseline_3_1_with_parameter_sets_before_each_key_frame() {
     let (source, frames) = started(Size::HD);
-    source.set_watched(true);
+    source.set_watched(0, true);
     let first = frames.recv_timeout(PATIENCE).unwrap();
     assert!(first.is_key);
     let kinds: Vec<_> = nals(&first.data).into_iter().map(NalKind::of).collect();
@@ -95,7 +95,7 @@ fn the_stream_is_constrained_baseline_3_1_with_parameter_sets_before_each_key_fr
         nals(&second.data).into_iter().map(NalKind::of).collect::<Vec<_>>(),
         [NalKind::Slice]
     );
-    source.request_keyframe(KeyframeReason::Loss);
+    source.request_keyframe(0, KeyframeReason::Loss);
     let asked = Instant::now();
     let next = std::iter::from_fn(|| frames.recv_timeout(PATIENCE).ok()).find(|frame| frame.is_key);
     assert_eq!(NalKind::of(nals(&next.unwrap().data)[0]), NalKind::Sps);
@@ -107,15 +107,15 @@ fn the_stream_is_constrained_baseline_3_1_with_parameter_sets_before_each_key_fr
 fn nobody_watching_means_nothing_is_painted_and_the_next_viewer_begins_with_a_key_frame() {
     let (source, frames) = started(SMALL);
     assert_eq!(source.stats(), SourceStats::default());
-    source.set_watched(true);
+    source.set_watched(0, true);
     frames.recv_timeout(PATIENCE).unwrap();
-    source.set_watched(false);
+    source.set_watched(0, false);
     // One picture may be on its way.
     while frames.recv_timeout(Duration::from_millis(300)).is_ok() {}
     let resting = source.stats();
     assert!(frames.recv_timeout(Duration::from_millis(300)).is_err());
     assert_eq!(source.stats(), resting);
-    source.set_watched(true);
+    source.set_watched(0, true);
     let key = (0..10).any(|_| frames.recv_timeout(PATIENCE).unwrap().is_key);
     assert!(key, "within a third of a second");
     source.stop();
@@ -125,10 +125,10 @@ fn nobody_watching_means_nothing_is_painted_and_the_next_viewer_begins_with_a_ke
 #[test]
 fn a_new_bitrate_is_followed_without_an_end_of_the_stream() {
     let (source, frames) = started(SMALL);
-    source.set_watched(true);
+    source.set_watched(0, true);
     let mut decoder = Decoder::new().unwrap();
     strip_of(&mut decoder, &frames.recv_timeout(PATIENCE).unwrap()).unwrap();
-    source.aim(Aim::of(300_000));
+    source.aim(0, Aim::of(300_000));
     let changed = (0..90).any(|_| {
         let frame = frames.recv_timeout(PATIENCE).unwrap();
         strip_of(&mut decoder, &frame).unwrap();
@@ -205,7 +205,9 @@ async fn what_a_picture_costs() {
 
     let sim = Sim::start(WorldConfig::default());
     sim.handle().set_velocity(VelocityCommand { linear: 1.0, angular: 0.6 });
-    let fanout = Fanout::start(Box::new(sim::source(sim.handle()))).unwrap();
+    let fanout =
+        Fanout::start(Box::new(sim::source(sim.handle(), &Renditions::plain(DEFAULT_BITRATE))))
+            .unwrap();
     let mut viewer = fanout.subscribe();
     let begun = Instant::now();
     let mut delay = Duration::ZERO;

@@ -4,6 +4,7 @@
 use super::{
     painted::{PaintedSource, Painter, Stamp},
     picture::{Color, Picture, Size},
+    rendition::Renditions,
     source::Source,
     text::{Font, clock},
 };
@@ -15,9 +16,9 @@ pub const NAME: &str = "pattern";
 const BARS: [u32; 7] =
     [0xBF_BFBF, 0xBF_BF00, 0x00_BFBF, 0x00_BF00, 0xBF_00BF, 0xBF_0000, 0x00_00BF];
 
-/// The test card.
-pub fn source() -> impl Source {
-    PaintedSource::new(NAME, |size| Box::new(Pattern::new(size)))
+/// The test card in these renditions.
+pub fn source(renditions: &Renditions) -> impl Source + use<> {
+    PaintedSource::new(NAME, |size| Box::new(Pattern::new(size))).in_renditions(renditions)
 }
 
 /// Paints the test card.

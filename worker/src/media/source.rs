@@ -8,7 +8,8 @@ use super::{follow::Aim, frame::EncodedFrame, keyframes::KeyframeReason};
 
 /// An origin of encoded pictures.
 ///
-/// The [`Fanout`](super::Fanout) owns it, starts it once and stops it once. A source works only
+/// It gives a picture in one or more [renditions](super::rendition), which are counted from 0, the best;
+/// each is watched, asked for key frames and aimed by itself. The [`Fanout`](super::Fanout) owns it, starts it once and stops it once. A source works only
 /// while somebody watches; everything but [`start`](Self::start) and [`stop`](Self::stop) returns
 /// at once.
 pub trait Source: Send + Sync + 'static {
@@ -19,16 +20,16 @@ pub trait Source: Send + Sync + 'static {
     /// Tokio runtime.
     fn start(&mut self, sink: Arc<dyn Sink>) -> Result<(), SourceError>;
 
-    /// Whether anybody watches. A source that encodes rests while nobody does, and begins with a
-    /// key frame when somebody comes. Must not call the sink.
-    fn set_watched(&self, watched: bool);
+    /// Whether anybody watches this rendition. A source that encodes rests while nobody does, and
+    /// begins with a key frame when somebody comes. Must not call the sink.
+    fn set_watched(&self, rendition: usize, watched: bool);
 
-    /// Asks for a key frame, under the rule of [`keyframes`](super::keyframes).
-    fn request_keyframe(&self, reason: KeyframeReason);
+    /// Asks for a key frame of a rendition, under the rule of [`keyframes`](super::keyframes).
+    fn request_keyframe(&self, rendition: usize, reason: KeyframeReason);
 
     /// Aims at this from now on. Sources that do not encode ignore it, others do what they can: all
     /// follow the rate.
-    fn aim(&self, aim: Aim);
+    fn aim(&self, rendition: usize, aim: Aim);
 
     /// Whether a key frame can be had by asking. Where not, the fan-out keeps the current group of
     /// pictures for newcomers.

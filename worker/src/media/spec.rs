@@ -11,6 +11,7 @@ use super::{
     frame::VideoCodec,
     gst::{self, Encoder, GstSpec, GstSpecError},
     pattern,
+    rendition::Renditions,
     rtp::{self, RtpSource},
     sim,
     source::{Source, SourceError},
@@ -49,24 +50,34 @@ impl SourceSpec {
         }
     }
 
+    /// Whether pictures can be encoded here, so that they are to be had in renditions.
+    pub fn is_encoded_here(&self) -> bool {
+        !matches!(self, Self::Rtp(..) | Self::None)
+    }
+
     /// The source that this names under its supervisor, not started yet; nothing for `none`. `world` is asked for only
-    /// by `sim`, which shows it; `encoder` counts for what GStreamer brings.
+    /// by `sim`, which shows it; `encoder` counts for what GStreamer brings. Where a source [encodes
+    /// nothing](Self::is_encoded_here), `renditions` count for nothing.
     pub fn open(
         &self,
         encoder: Option<&'static Encoder>,
+        renditions: &Renditions,
         world: impl FnOnce() -> SimHandle,
     ) -> Result<Option<Box<dyn Source>>, SourceError> {
         let source = match self {
             Self::Sim => {
-                let world = world();
-                Supervised::new(move || Ok(Box::new(sim::source(world.clone()))))
+                let (world, renditions) = (world(), renditions.clone());
+                Supervised::new(move || Ok(Box::new(sim::source(world.clone(), &renditions))))
             }
-            Self::Pattern => Supervised::new(|| Ok(Box::new(pattern::source()))),
+            Self::Pattern => {
+                let renditions = renditions.clone();
+                Supervised::new(move || Ok(Box::new(pattern::source(&renditions))))
+            }
             Self::Rtp(addr, codec) => {
                 let (addr, codec) = (*addr, *codec);
                 Supervised::new(move || Ok(Box::new(RtpSource::new(addr, codec))))
             }
-            Self::Gst(spec) => return gst::open(spec, encoder).map(Some),
+            Self::Gst(spec) => return gst::open(spec, encoder, renditions).map(Some),
             Self::None => return Ok(None),
         };
         Ok(Some(Box::new(source?)))

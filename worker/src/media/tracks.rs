@@ -33,7 +33,11 @@ impl Track {
 
     /// What is known of the picture now.
     pub fn info(&self) -> VideoInfo {
-        VideoInfo { name: self.name.to_string(), ..self.fanout.info() }
+        VideoInfo {
+            name: self.name.to_string(),
+            renditions: self.fanout.renditions().names(),
+            ..self.fanout.info()
+        }
     }
 }
 

@@ -4,7 +4,13 @@
 //! which place is its own choice; another one begins on its next key frame, without a new offer. What
 //! nobody has in any place is not encoded.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use halyard_client::peer::{AccessUnit, MAX_PLACES, NotSent, Peer, VideoTrack};
 use halyard_protocol::channel::{Stats, Watch};
@@ -125,7 +131,9 @@ impl Places {
     pub(super) fn stats(&self, repaired: u64) -> Option<Stats> {
         let first = self.shown.iter().flatten().next()?;
         let fanout = self.tracks.iter().nth(first.track)?.fanout();
-        Some(self.viewer.stats(fanout.aim(), repaired))
+        let rendition = first.pump.rendition.load(Ordering::Relaxed);
+        let name = fanout.renditions().get(rendition).name();
+        Some(self.viewer.stats(name, fanout.aim(rendition), repaired))
     }
 
     /// What is shown.
@@ -157,6 +165,8 @@ impl Places {
 /// Sends one picture to one viewer until dropped.
 struct Pump {
     keyframes: mpsc::Sender<()>,
+    /// The one that is sent.
+    rendition: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -172,6 +182,8 @@ impl Pump {
         let name = picture.name().to_owned();
         // One request that waits stands for any number of them.
         let (keyframes, mut wanted) = mpsc::channel(1);
+        let sent = Arc::new(AtomicUsize::new(0));
+        let rendition = sent.clone();
         let task = tokio::spawn(async move {
             // Pictures were lost while the connection was away. A key frame costs everybody, so
             // it is asked for once, when there is somebody to see it.
@@ -187,6 +199,10 @@ impl Pump {
                             away = false;
                             subscription.skip_to_keyframe();
                             continue;
+                        }
+                        if sent.swap(frame.rendition, Ordering::Relaxed) != frame.rendition {
+                            // Another encode of the same picture: numbers and times go on.
+                            track.restart();
                         }
                         match patience.send(Instant::now(), frame.is_key) {
                             Send::Yes => {}
@@ -215,14 +231,17 @@ impl Pump {
                     _ = look.tick() => {
                         let reading = viewer.reading(track.waiting());
                         subscription.report(reading);
-                        if let Some(aim) = subscription.aim().filter(|_| reading.is_measured) {
+                        if !subscription.is_lowest() {
+                            // There is a rendition for slower paths, which is better than single pictures.
+                            patience = Patience::default();
+                        } else if let Some(aim) = subscription.aim().filter(|_| reading.is_measured) {
                             patience.look(Instant::now(), reading.bitrate, aim.bitrate);
                         }
                     }
                 }
             }
         });
-        Self { keyframes, task }
+        Self { keyframes, rendition, task }
     }
 
     fn request_keyframe(&self) {

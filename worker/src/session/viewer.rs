@@ -38,14 +38,21 @@ impl Viewer {
         self.pictures.store(pictures.max(1), Ordering::Relaxed);
     }
 
-    /// What it is told about its path. `aim` is what the encoder of its first picture aims at.
-    pub(super) fn stats(&self, aim: Option<Aim>, repaired: u64) -> Stats {
+    /// What it is told about its path. `rendition` is the one of its first picture that is shown, and
+    /// `aim` is what the encoder of it aims at.
+    pub(super) fn stats(
+        &self,
+        rendition: Option<String>,
+        aim: Option<Aim>,
+        repaired: u64,
+    ) -> Stats {
         let estimate = *self.estimate.borrow();
         let ms = |time: Duration| time.as_secs_f32() * 1e3;
         Stats {
             estimate: estimate.bitrate,
             delivered: estimate.delivered,
             target: aim.map(|aim| aim.bitrate),
+            rendition,
             scale: aim.map(|aim| aim.shape.sixteenths as f32 / 16.0),
             loss: estimate.loss.map(|loss| loss as f32),
             round_trip_ms: estimate.round_trip.map(ms),
@@ -57,10 +64,12 @@ impl Viewer {
     /// How it is now, with so many bytes of this picture waiting for it.
     pub(super) fn reading(&self, waiting: usize) -> Reading {
         let estimate = *self.estimate.borrow();
-        let bitrate = estimate.bitrate / self.pictures.load(Ordering::Relaxed) as u32;
+        let pictures = self.pictures.load(Ordering::Relaxed) as u32;
+        let bitrate = estimate.bitrate / pictures;
         let backlog = waiting as f64 * 8.0 / f64::from(bitrate.max(1));
         Reading {
             bitrate,
+            delivered: estimate.delivered.map(|delivered| delivered / pictures),
             is_measured: estimate.is_measured,
             drives: self.standing.borrow().holder.as_ref() == Some(&self.peer),
             backlog: Duration::from_secs_f64(backlog.min(10.0)),

@@ -16,6 +16,7 @@ async fn two_cameras() -> World {
         source: SourceSpec::Pattern,
         encoder: None,
         bitrate: None,
+        renditions: None,
     };
     let settings = Settings { cameras: vec![rear], ..Settings::default() };
     World::with(settings, Broker::start(None).await).await

@@ -53,7 +53,7 @@ impl Robot {
         Self { base, room, stop, task, http: reqwest::Client::new(), data }
     }
 
-    async fn post(&self, path: &str, token: Option<&str>, body: String) -> (StatusCode, Value) {
+    pub async fn post(&self, path: &str, token: Option<&str>, body: String) -> (StatusCode, Value) {
         let mut request = self.http.post(format!("{}{path}", self.base)).body(body);
         if let Some(token) = token {
             request = request.bearer_auth(token);

@@ -24,6 +24,7 @@ mod nats;
 mod presence;
 mod program;
 mod recovery;
+mod renditions;
 mod rights;
 mod safety;
 mod several;

@@ -147,6 +147,15 @@ impl VideoTrack {
         Self { inner: Arc::clone(&self.inner), turn }
     }
 
+    /// Another encode of the same picture begins: nothing is sent before its first key frame, and numbers
+    /// and times go on from there. Does nothing where [another picture has begun](Self::begin).
+    pub fn restart(&self) {
+        let mut gate = self.gate();
+        if gate.turn == self.turn {
+            *gate = Gate { turn: self.turn, needs_key: true, key_time: None, begins: true };
+        }
+    }
+
     /// Sends one encoded picture.
     ///
     /// # Errors

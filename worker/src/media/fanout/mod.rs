@@ -4,6 +4,9 @@
 //! and goes on at the next key frame; the source, and everybody else, never wait. The source works
 //! only while somebody watches.
 //!
+//! Of a picture in several [renditions](super::rendition) each viewer is sent the one that
+//! [`choice`](super::follow::choice) says; each rendition follows those who are sent it.
+//!
 //! A newcomer starts on a key frame. Where the source encodes, he asks for one. Where it passes on
 //! what another program encodes, nobody can be asked: the fan-out keeps the pictures since the last
 //! key frame ([`gop`]) and hands them over quickly, so that his decoder catches up.
@@ -25,9 +28,13 @@ use tokio::{
 use self::{gop::GopCache, queue::Queue};
 use super::{
     encoder::DEFAULT_BITRATE,
-    follow::{self, Aim, Follow, Reading},
+    follow::{
+        self, Aim, Follow, Reading,
+        choice::{self, Choice},
+    },
     frame::EncodedFrame,
     keyframes::KeyframeReason,
+    rendition::{Rendition, Renditions},
     source::{Sink, Source, SourceError, SourceEvent, SourceStats},
 };
 
@@ -78,9 +85,17 @@ pub struct FanoutStats {
 impl Fanout {
     /// Starts the source; it rests until somebody [subscribes](Self::subscribe). Must be called
     /// inside a Tokio runtime.
-    pub fn start(mut source: Box<dyn Source>) -> Result<Self, SourceError> {
+    pub fn start(source: Box<dyn Source>) -> Result<Self, SourceError> {
+        Self::start_in(source, Renditions::plain(DEFAULT_BITRATE))
+    }
+
+    /// The same with a source that gives these renditions.
+    pub fn start_in(
+        mut source: Box<dyn Source>,
+        renditions: Renditions,
+    ) -> Result<Self, SourceError> {
         let gop = (!source.makes_keyframes()).then(GopCache::default);
-        let hub = Arc::new(Hub::new(gop));
+        let hub = Arc::new(Hub::new(gop, renditions));
         source.start(hub.clone())?;
         let inner = Arc::new(Inner { hub, source: Arc::from(source) });
         tokio::spawn(follow_viewers(Arc::downgrade(&inner)));
@@ -106,21 +121,26 @@ impl Fanout {
     pub fn subscribe(&self) -> Subscription {
         let viewer = self.inner.hub.join(&*self.inner.source);
         if self.inner.source.makes_keyframes() {
-            self.inner.source.request_keyframe(KeyframeReason::NewViewer);
+            self.inner.source.request_keyframe(0, KeyframeReason::NewViewer);
         }
         Subscription { fanout: self.clone(), viewer, not_before: None }
     }
 
     /// Aims at no more than so many bits a second from now on, and at less where those who watch
-    /// cannot be sent as much.
+    /// cannot be sent as much. Of several renditions that is the best.
     pub fn set_bitrate(&self, bps: u32) {
-        self.inner.hub.lock().follow.set_most(bps);
+        self.inner.hub.lock().rungs[0].follow.set_most(bps);
         self.inner.follow();
     }
 
-    /// What the source is told to aim at now.
-    pub fn aim(&self) -> Option<Aim> {
-        self.inner.hub.lock().follow.told()
+    /// In which renditions the picture is to be had.
+    pub fn renditions(&self) -> &Renditions {
+        &self.inner.hub.renditions
+    }
+
+    /// What the source is told to aim at now in one of them.
+    pub fn aim(&self, rendition: usize) -> Option<Aim> {
+        self.inner.hub.lock().rungs.get(rendition)?.follow.told()
     }
 
     /// What went through so far.
@@ -160,28 +180,45 @@ async fn follow_viewers(inner: Weak<Inner>) {
 }
 
 impl Inner {
-    /// Looks at the viewers, and tells the source what to aim at where that has changed.
+    /// Looks at the viewers: who is sent which rendition, and what the source is to aim at in each of
+    /// them, where that has changed.
     fn follow(&self) {
         // Not under the lock: the source may be about to give a picture.
         let info = self.source.info();
+        let now = Instant::now();
         let mut state = self.hub.lock();
-        let before = state.follow.told();
-        if state.viewers.is_empty() {
-            state.follow.reset();
+        let begins = state.choose(now);
+        state.tell_watched(&*self.source);
+        let size = (info.width, info.height);
+        let mut changed = Vec::new();
+        for (number, rendition) in self.hub.renditions.iter().enumerate() {
+            let readings = state.readings(number);
+            let rung = &mut state.rungs[number];
+            if !rung.is_watched {
+                rung.follow.reset();
+            }
+            let (width, height) = if info.width == 0 { size } else { rendition.size(size) };
+            rung.follow.set_pixels(u64::from(width) * u64::from(height));
+            let before = rung.follow.told();
+            let Some(aim) = rung.follow.decide(now, &readings) else { continue };
+            // Told under the lock, so that the last word is the right one.
+            self.source.aim(number, aim);
+            if before
+                .is_some_and(|before| (before.bitrate, before.shape) != (aim.bitrate, aim.shape))
+            {
+                changed.push((rendition, aim));
+            }
         }
-        let readings: Vec<_> =
-            state.viewers.iter().filter_map(|viewer| *viewer.reading()).collect();
-        state.follow.set_pixels(u64::from(info.width) * u64::from(info.height));
-        let Some(aim) = state.follow.decide(Instant::now(), &readings) else { return };
         let viewers = state.viewers.len();
-        // Told under the lock, so that the last word is the right one.
-        self.source.aim(aim);
         drop(state);
-        if before.is_some_and(|before| (before.bitrate, before.shape) != (aim.bitrate, aim.shape)) {
-            let Aim { bitrate, shape, .. } = aim;
+        for number in begins {
+            self.source.request_keyframe(number, KeyframeReason::NewViewer);
+        }
+        for (rendition, Aim { bitrate, shape, .. }) in changed {
             let size = format!("{}/16", shape.sixteenths);
+            let rendition = rendition.name();
             tracing::info!(
-                video = %info.name, bitrate, size, one_picture_in = shape.every, viewers,
+                video = %info.name, rendition, bitrate, size, one_picture_in = shape.every, viewers,
                 "the picture follows the network"
             );
         }
@@ -231,7 +268,8 @@ impl Subscription {
 
     /// The viewer's decoder asks for a key frame (PLI or FIR). Pictures go on until it comes.
     pub fn request_keyframe(&self) {
-        self.fanout.inner.source.request_keyframe(KeyframeReason::Loss);
+        let rendition = self.viewer.lock().wanted();
+        self.fanout.inner.source.request_keyframe(rendition, KeyframeReason::Loss);
     }
 
     /// A picture could not be sent on: nothing more comes before the next key frame, which is asked
@@ -246,9 +284,19 @@ impl Subscription {
         *self.viewer.reading() = Some(reading);
     }
 
-    /// What the source is told to aim at now.
+    /// The rendition that this viewer is to be sent, counted from the best.
+    pub fn rendition(&self) -> usize {
+        self.viewer.lock().wanted()
+    }
+
+    /// Whether there is none for a slower path.
+    pub fn is_lowest(&self) -> bool {
+        self.rendition() + 1 == self.fanout.renditions().len()
+    }
+
+    /// What the source is told to aim at now in this viewer's rendition.
     pub fn aim(&self) -> Option<Aim> {
-        self.fanout.aim()
+        self.fanout.aim(self.rendition())
     }
 
     /// What is known of the picture now.
@@ -265,6 +313,7 @@ impl Drop for Subscription {
 
 /// What the source sees.
 struct Hub {
+    renditions: Renditions,
     state: Mutex<State>,
     events: broadcast::Sender<SourceEvent>,
 }
@@ -275,19 +324,81 @@ struct State {
     gop: Option<GopCache>,
     stats: FanoutStats,
     trouble: Option<String>,
-    follow: Follow,
+    /// One for each rendition.
+    rungs: Vec<Rung>,
     closed: bool,
+}
+
+/// One rendition.
+struct Rung {
+    /// The most bits a second that it ever has.
+    ceiling: u32,
+    follow: Follow,
+    /// What the source was told.
+    is_watched: bool,
 }
 
 struct Viewer {
     queue: Mutex<Queue>,
     fresh: Notify,
     reading: Mutex<Option<Reading>>,
+    choice: Mutex<Choice>,
+}
+
+impl State {
+    /// Chooses a rendition for everybody. Gives those that somebody is to begin with.
+    fn choose(&mut self, now: Instant) -> Vec<usize> {
+        let mut begins = Vec::new();
+        if self.rungs.len() < 2 {
+            return begins;
+        }
+        let readings: Vec<_> = self.viewers.iter().filter_map(|viewer| *viewer.reading()).collect();
+        let ceilings: Vec<_> = self.rungs.iter().map(|rung| rung.ceiling).collect();
+        let needs = choice::needs(&ceilings, &readings);
+        for viewer in &self.viewers {
+            let Some(reading) = *viewer.reading() else { continue };
+            let rendition = viewer.choice().look(now, &reading, &needs);
+            let mut queue = viewer.lock();
+            if queue.wanted() != rendition {
+                queue.want(rendition);
+                begins.push(rendition);
+            }
+        }
+        begins
+    }
+
+    /// Tells the source which renditions are of use to anybody.
+    fn tell_watched(&mut self, source: &dyn Source) {
+        for (number, rung) in self.rungs.iter_mut().enumerate() {
+            let is_watched = self.viewers.iter().any(|viewer| viewer.lock().takes(number));
+            if is_watched != rung.is_watched {
+                rung.is_watched = is_watched;
+                source.set_watched(number, is_watched);
+            }
+        }
+    }
+
+    /// How those are who are to be sent this rendition. Who has it on trial counts only where nobody has
+    /// it otherwise.
+    fn readings(&self, rendition: usize) -> Vec<Reading> {
+        let here = self.viewers.iter().filter(|viewer| viewer.lock().wanted() == rendition);
+        let mut all: Vec<_> = here
+            .filter_map(|viewer| Some(((*viewer.reading())?, viewer.choice().is_trial())))
+            .collect();
+        if all.iter().any(|(_, is_trial)| !is_trial) {
+            all.retain(|(_, is_trial)| !is_trial);
+        }
+        all.into_iter().map(|(reading, _)| reading).collect()
+    }
 }
 
 impl Viewer {
     fn reading(&self) -> MutexGuard<'_, Option<Reading>> {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn choice(&self) -> MutexGuard<'_, Choice> {
+        self.choice.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -296,16 +407,21 @@ impl Viewer {
 }
 
 impl Hub {
-    fn new(gop: Option<GopCache>) -> Self {
+    fn new(gop: Option<GopCache>, renditions: Renditions) -> Self {
+        let rung = |rendition: Rendition| Rung {
+            ceiling: rendition.bitrate,
+            follow: Follow::new(rendition.bitrate, 0),
+            is_watched: false,
+        };
         let state = State {
             viewers: Vec::new(),
             gop,
             stats: FanoutStats::default(),
             trouble: None,
-            follow: Follow::new(DEFAULT_BITRATE, 0),
+            rungs: renditions.iter().map(rung).collect(),
             closed: false,
         };
-        Self { state: Mutex::new(state), events: broadcast::Sender::new(EVENTS) }
+        Self { renditions, state: Mutex::new(state), events: broadcast::Sender::new(EVENTS) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -325,10 +441,11 @@ impl Hub {
             queue: Mutex::new(queue),
             fresh: Notify::new(),
             reading: Mutex::default(),
+            choice: Mutex::default(),
         });
         state.viewers.push(viewer.clone());
         // Told under the lock, so that the last word is the right one when others come and go.
-        source.set_watched(true);
+        state.tell_watched(source);
         viewer
     }
 
@@ -336,9 +453,7 @@ impl Hub {
         let mut state = self.lock();
         state.viewers.retain(|other| !Arc::ptr_eq(other, viewer));
         state.stats.dropped += viewer.lock().dropped();
-        if state.viewers.is_empty() {
-            source.set_watched(false);
-        }
+        state.tell_watched(source);
     }
 
     fn close(&self) {

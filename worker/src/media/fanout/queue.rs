@@ -2,7 +2,8 @@
 //!
 //! What comes out can always be decoded: it begins with a key frame, and after a loss it goes on
 //! with one. What does not fit is lost together with everything that waits, since pictures in the
-//! middle of a group are of no use and old ones of little.
+//! middle of a group are of no use and old ones of little. Of several renditions one comes out at a time;
+//! another one begins with a key frame of its own, and until that comes the one before goes on.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -16,6 +17,9 @@ pub const ROOM: usize = 15;
 #[derive(Debug)]
 pub struct Queue {
     frames: VecDeque<EncodedFrame>,
+    /// The rendition that he is sent, and the one that he is to be sent.
+    rendition: usize,
+    wanted: usize,
     /// How many of the waiting ones were kept from before he came.
     kept: usize,
     /// [`ROOM`], and as much again as was kept when he came.
@@ -53,10 +57,12 @@ pub enum Taken {
 }
 
 impl Queue {
-    /// For a newcomer who waits for a key frame.
+    /// For a newcomer who waits for a key frame of the best rendition.
     pub fn waiting() -> Self {
         Self {
             frames: VecDeque::new(),
+            rendition: 0,
+            wanted: 0,
             kept: 0,
             room: ROOM,
             needs_key: true,
@@ -74,10 +80,31 @@ impl Queue {
         Self { kept: frames.len(), room: frames.len() + ROOM, frames, needs_key, ..Self::waiting() }
     }
 
+    /// He is to be sent this rendition, from its next key frame on.
+    pub fn want(&mut self, rendition: usize) {
+        self.wanted = rendition;
+    }
+
+    /// The rendition that he is to be sent.
+    pub fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// Whether pictures of this rendition are of use to him.
+    pub fn takes(&self, rendition: usize) -> bool {
+        rendition == self.wanted || rendition == self.rendition
+    }
+
     /// One more picture from the source.
     pub fn push(&mut self, frame: EncodedFrame) {
-        if self.ended {
+        if self.ended || !self.takes(frame.rendition) {
             return;
+        }
+        if frame.rendition != self.rendition {
+            if !frame.is_key {
+                return;
+            }
+            self.rendition = frame.rendition;
         }
         if self.frames.len() >= self.room {
             self.lose();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::media::VideoCodec;
+use crate::media::{VideoCodec, rendition::MAX_RENDITIONS};
 
 use super::{gop::MAX_BYTES, queue::ROOM, queue::Taken, *};
 
@@ -18,8 +18,8 @@ struct Puppet {
 #[derive(Default)]
 struct Seen {
     sink: Mutex<Option<Arc<dyn Sink>>>,
-    watched: AtomicBool,
-    asked: AtomicU32,
+    watched: [AtomicBool; MAX_RENDITIONS],
+    asked: [AtomicU32; MAX_RENDITIONS],
     aim: Mutex<Option<Aim>>,
     stopped: AtomicBool,
 }
@@ -36,14 +36,27 @@ impl Seen {
         }
     }
 
+    /// The same of another rendition.
+    fn send_in(&self, rendition: usize, from: u32, kinds: &str) {
+        for (number, kind) in (from..).zip(kinds.chars()) {
+            let frame = picture(number, kind == 'K', 10);
+            self.sink().frame(EncodedFrame { rendition, ..frame });
+        }
+    }
+
     fn asked(&self) -> u32 {
-        self.asked.swap(0, Ordering::SeqCst)
+        self.asked[0].swap(0, Ordering::SeqCst)
+    }
+
+    fn is_watched(&self, rendition: usize) -> bool {
+        self.watched[rendition].load(Ordering::SeqCst)
     }
 }
 
 fn picture(number: u32, is_key: bool, size: usize) -> EncodedFrame {
     let data = Bytes::from(vec![0; size]);
     EncodedFrame {
+        rendition: 0,
         codec: VideoCodec::H264,
         data,
         is_key,
@@ -61,6 +74,7 @@ impl Source for Puppet {
             height: 0,
             fps: 0.0,
             strip: false,
+            renditions: Vec::new(),
         }
     }
 
@@ -69,15 +83,15 @@ impl Source for Puppet {
         Ok(())
     }
 
-    fn set_watched(&self, watched: bool) {
-        self.seen.watched.store(watched, Ordering::SeqCst);
+    fn set_watched(&self, rendition: usize, watched: bool) {
+        self.seen.watched[rendition].store(watched, Ordering::SeqCst);
     }
 
-    fn request_keyframe(&self, _: KeyframeReason) {
-        self.seen.asked.fetch_add(1, Ordering::SeqCst);
+    fn request_keyframe(&self, rendition: usize, _: KeyframeReason) {
+        self.seen.asked[rendition].fetch_add(1, Ordering::SeqCst);
     }
 
-    fn aim(&self, aim: Aim) {
+    fn aim(&self, _: usize, aim: Aim) {
         *self.seen.aim.lock().unwrap() = Some(aim);
     }
 
@@ -91,9 +105,13 @@ impl Source for Puppet {
 }
 
 fn fanout(makes_keyframes: bool) -> (Fanout, Arc<Seen>) {
+    fanout_in(makes_keyframes, Renditions::plain(DEFAULT_BITRATE))
+}
+
+fn fanout_in(makes_keyframes: bool, renditions: Renditions) -> (Fanout, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let puppet = Puppet { seen: seen.clone(), makes_keyframes };
-    (Fanout::start(Box::new(puppet)).unwrap(), seen)
+    (Fanout::start_in(Box::new(puppet), renditions).unwrap(), seen)
 }
 
 /// Everything that waits for a viewer now.
@@ -160,12 +178,12 @@ async fn a_viewer_whose_line_is_full_skips_to_the_next_key_frame() {
 #[tokio::test(start_paused = true)]
 async fn the_source_works_while_somebody_watches_and_stops_with_the_last_handle() {
     let (fanout, seen) = fanout(true);
-    assert!(!seen.watched.load(Ordering::SeqCst));
+    assert!(!seen.is_watched(0));
     let (one, two) = (fanout.subscribe(), fanout.subscribe());
     drop(one);
-    assert!(seen.watched.load(Ordering::SeqCst));
+    assert!(seen.is_watched(0));
     drop(two);
-    assert!(!seen.watched.load(Ordering::SeqCst));
+    assert!(!seen.is_watched(0));
     let mut three = fanout.subscribe();
     drop(fanout);
     assert!(!seen.stopped.load(Ordering::SeqCst), "a viewer holds it");
@@ -281,6 +299,7 @@ async fn the_source_follows_who_watches_and_begins_anew_for_the_next() {
     let (driver, viewer) = (fanout.subscribe(), fanout.subscribe());
     let reading = Reading {
         bitrate: 1_000_000,
+        delivered: None,
         is_measured: true,
         drives: true,
         backlog: Duration::from_millis(200),
@@ -296,5 +315,40 @@ async fn the_source_follows_who_watches_and_begins_anew_for_the_next() {
     drop((driver, viewer));
     look().await;
     assert_eq!(bitrate(), Some(2_000_000));
+    fanout.stop().await;
+}
+
+#[tokio::test]
+async fn a_viewer_changes_over_on_a_key_frame_and_a_rendition_that_nobody_is_sent_rests() {
+    let (fanout, seen) = fanout_in(true, "720p@2M,360p@400k".parse().unwrap());
+    let (mut fast, mut slow) = (fanout.subscribe(), fanout.subscribe());
+    assert!(seen.is_watched(0) && !seen.is_watched(1), "who comes begins with the best");
+    seen.send(0, "KP");
+    let reading = Reading {
+        bitrate: 300_000,
+        delivered: Some(290_000),
+        is_measured: true,
+        drives: false,
+        backlog: Duration::ZERO,
+    };
+    slow.report(reading);
+    fast.report(Reading { bitrate: 3_000_000, delivered: Some(2_900_000), ..reading });
+    while seen.asked[1].load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(seen.is_watched(0) && seen.is_watched(1));
+    assert_eq!((fast.rendition(), slow.rendition(), slow.is_lowest()), (0, 1, true));
+    seen.send_in(1, 2, "P");
+    seen.send(3, "P");
+    seen.send_in(1, 4, "KP");
+    seen.send(6, "P");
+    assert_eq!(waiting(&mut slow).await, [0, 1, 3, 4, 5]);
+    assert_eq!(waiting(&mut fast).await, [0, 1, 3, 6]);
+    seen.asked();
+    slow.request_keyframe();
+    assert_eq!((seen.asked(), seen.asked[1].load(Ordering::SeqCst)), (0, 2));
+    drop(fast);
+    assert!(!seen.is_watched(0) && seen.is_watched(1));
+    assert_eq!(fanout.aim(1).map(|aim| aim.bitrate), Some(264_000), "it follows who is sent it");
     fanout.stop().await;
 }

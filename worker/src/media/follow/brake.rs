@@ -37,6 +37,7 @@ mod tests {
     fn reading(backlog: u64) -> Reading {
         Reading {
             bitrate: 1_000_000,
+            delivered: None,
             is_measured: true,
             drives: false,
             backlog: Duration::from_millis(backlog),

@@ -3,10 +3,12 @@
 //! Every viewer's connection estimates what its path carries; [`policy`] makes one rate of that,
 //! [`ladder`] a size and a number of pictures a second that this rate is enough for, and [`brake`] holds
 //! the encoder for a moment where even that is too much already. Whom the picture does not follow and who
-//! cannot be sent all of it is shown less by [`patience`]. All of it is pure logic; the
+//! cannot be sent all of it is shown less by [`patience`]. Where a picture is to be had in several renditions,
+//! [`choice`] says which one each viewer is sent, and the rest is done for each of them. All of it is pure logic; the
 //! [fan-out](super::fanout) looks at the viewers a few times a second and tells the source.
 
 pub mod brake;
+pub mod choice;
 pub mod ladder;
 pub mod patience;
 pub mod policy;
@@ -27,6 +29,8 @@ pub const EVERY: Duration = Duration::from_millis(100);
 pub struct Reading {
     /// Bits a second that its path carries for this picture.
     pub bitrate: u32,
+    /// Bits a second of this picture that arrive, where the viewer reports it.
+    pub delivered: Option<u32>,
     /// Whether that was measured, and is not only a guess.
     pub is_measured: bool,
     /// Whether it drives.

@@ -17,7 +17,7 @@ use crate::media::encoder::BITRATES;
 
 /// The share of a path that the encoder gets. The rest is for headers, repairs, and the encoder's own
 /// deviations.
-const SHARE: f64 = 0.88;
+pub(super) const SHARE: f64 = 0.88;
 
 /// A viewer with less than this share of the best one's rate is hopeless.
 const HOPELESS: f64 = 1.0 / 3.0;
@@ -103,7 +103,13 @@ mod tests {
     const MOST: u32 = 2_500_000;
 
     fn viewer(bitrate: u32) -> Reading {
-        Reading { bitrate, is_measured: true, drives: false, backlog: Duration::ZERO }
+        Reading {
+            bitrate,
+            delivered: None,
+            is_measured: true,
+            drives: false,
+            backlog: Duration::ZERO,
+        }
     }
 
     fn driver(bitrate: u32) -> Reading {

@@ -2,7 +2,7 @@
 //! into properties, not into the words, except where the words are what is typed.
 
 use super::{
-    encoders::{self, Encoder, PARSED},
+    encoders::{self, Encoder},
     modes::Mode,
     spec::{CameraFormat, GstSpec},
 };
@@ -70,24 +70,32 @@ impl Form {
     }
 }
 
-/// What comes behind `out`, up to the sink: from `first`, or `pace` where there is none, to `last`. An
-/// element called `gate` is closed while nobody watches,
-/// and one called `pace` holds pictures back that come faster than their time.
+/// What comes behind `out`, up to the sinks: from `first`, or `pace` where there is none, to `last0` and
+/// so on, one for each rendition. An element called `gate` is closed while nobody watches; of
+/// several renditions each has one more, `gate0` and so on. One called `pace` holds pictures back that come
+/// faster than their time.
 ///
 /// The queue of one that leaks is where a slow encoder loses pictures: the oldest.
-pub fn rest(form: Form, encoder: &Encoder) -> String {
+pub fn rest(form: Form, encoder: &Encoder, renditions: usize) -> String {
     const NEWEST: &str =
         "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0";
     const PACE: &str = "clocksync name=pace sync=false";
     const GATE: &str = "valve name=gate drop=true";
-    let encoded = encoders::chain(encoder);
-    match form {
-        Form::Raw => format!("{PACE} ! {GATE} ! {NEWEST} ! {encoded}"),
-        Form::Jpeg => format!("{PACE} ! {GATE} ! {NEWEST} ! jpegdec ! {encoded}"),
-        Form::Other => format!("decodebin name=first ! {PACE} ! {GATE} ! {NEWEST} ! {encoded}"),
-        Form::H264 => format!("{PACE} ! {PARSED}"),
-        Form::Vp8 => format!("{PACE} ! capsfilter name=last caps=video/x-vp8"),
+    let raw = match form {
+        Form::Raw => format!("{PACE} ! {GATE} ! {NEWEST}"),
+        Form::Jpeg => format!("{PACE} ! {GATE} ! {NEWEST} ! jpegdec"),
+        Form::Other => format!("decodebin name=first ! {PACE} ! {GATE} ! {NEWEST}"),
+        Form::H264 => return format!("{PACE} ! {}", encoders::parsed(0)),
+        Form::Vp8 => return format!("{PACE} ! capsfilter name=last0 caps=video/x-vp8"),
+    };
+    if renditions == 1 {
+        return format!("{raw} ! {}", encoders::chain(encoder, 0));
     }
+    let branch = |number| {
+        let encoded = encoders::chain(encoder, number);
+        format!(" split. ! valve name=gate{number} drop=true ! {NEWEST} ! {encoded}")
+    };
+    format!("{raw} ! tee name=split{}", (0..renditions).map(branch).collect::<String>())
 }
 
 /// A camera's mode as GStreamer writes it.
@@ -153,14 +161,17 @@ mod tests {
     fn h264_is_passed_on_and_everything_else_is_encoded_behind_a_gate_and_a_queue_that_leaks() {
         let x264 = named("x264enc").expect("known");
         for form in [Form::H264, Form::Vp8] {
-            assert!(!rest(form, x264).contains("x264enc") && !form.is_encoded_here());
+            assert!(!rest(form, x264, 1).contains("x264enc") && !form.is_encoded_here());
         }
         for form in [Form::Raw, Form::Jpeg, Form::Other] {
             for encoder in ENCODERS {
-                let words = rest(form, encoder);
+                let words = rest(form, encoder, 1);
                 let gate = words.find("name=gate").expect("a gate");
                 assert!(gate < words.find("leaky=downstream").expect("a queue"), "{words}");
-                assert_eq!(words.contains("name=encoder"), encoder.name != OWN);
+                assert_eq!(words.contains("name=encoder0"), encoder.name != OWN);
+                let words = rest(form, encoder, 3);
+                let count = |what: &str| words.matches(what).count();
+                assert_eq!((count("split. ! valve"), count("name=last")), (3, 3), "{words}");
             }
         }
         assert_eq!(Form::of("video/x-vp9"), Form::Other);

@@ -14,8 +14,12 @@ pub struct Encoder {
     pub name: &'static str,
     /// What it is, for people.
     pub about: &'static str,
-    /// What raw pictures pass before it.
+    /// What brings raw pictures into their size and format before it.
     pub before: &'static str,
+    /// The format that it takes.
+    pub format: &'static str,
+    /// Whether pictures may become smaller or larger while it runs. Where not, they keep their size.
+    pub reshapes: bool,
     /// Properties and their values, set where the element has them.
     pub settings: &'static [(&'static str, &'static str)],
     /// How it is told its rate.
@@ -56,8 +60,10 @@ impl Rate {
 /// The encoder in this program, which is always there.
 pub const OWN: &str = "openh264";
 
-const NV12: &str = "videoconvert ! video/x-raw,format=NV12";
-const I420: &str = "videoconvert ! video/x-raw,format=I420";
+/// In memory of the processor; what is made smaller first is less to convert.
+const SCALED: &str = "videoscale ! videoconvert";
+const NV12: &str = "video/x-raw,format=NV12";
+const I420: &str = "video/x-raw,format=I420";
 const BASELINE: &str = "video/x-h264,profile=constrained-baseline";
 
 /// All that are known, best first.
@@ -65,7 +71,9 @@ pub const ENCODERS: &[Encoder] = &[
     Encoder {
         name: "nvv4l2h264enc",
         about: "NVIDIA Jetson",
-        before: "nvvidconv ! video/x-raw(memory:NVMM),format=NV12",
+        before: "nvvidconv",
+        format: "video/x-raw(memory:NVMM),format=NV12",
+        reshapes: true,
         settings: &[
             ("maxperf-enable", "true"),
             ("preset-level", "1"),
@@ -82,7 +90,9 @@ pub const ENCODERS: &[Encoder] = &[
     Encoder {
         name: "nvh264enc",
         about: "NVIDIA graphics card",
-        before: NV12,
+        before: SCALED,
+        format: NV12,
+        reshapes: true,
         settings: &[
             ("preset", "low-latency-hp"),
             ("preset", "p2"),
@@ -99,7 +109,9 @@ pub const ENCODERS: &[Encoder] = &[
     Encoder {
         name: "vah264enc",
         about: "Intel or AMD graphics (VA-API)",
-        before: NV12,
+        before: SCALED,
+        format: NV12,
+        reshapes: true,
         settings: &[
             ("rate-control", "cbr"),
             ("b-frames", "0"),
@@ -113,7 +125,9 @@ pub const ENCODERS: &[Encoder] = &[
     Encoder {
         name: "vaapih264enc",
         about: "Intel or AMD graphics (VA-API, older plugin)",
-        before: NV12,
+        before: SCALED,
+        format: NV12,
+        reshapes: true,
         settings: &[
             ("rate-control", "cbr"),
             ("max-bframes", "0"),
@@ -126,7 +140,10 @@ pub const ENCODERS: &[Encoder] = &[
     Encoder {
         name: "v4l2h264enc",
         about: "the processor's own encoder (V4L2, Raspberry Pi and others)",
-        before: NV12,
+        before: SCALED,
+        format: NV12,
+        // Drivers want to be closed and opened for another size.
+        reshapes: false,
         settings: &[],
         rate: Rate::Control,
         after: "video/x-h264,level=(string)4",
@@ -134,7 +151,9 @@ pub const ENCODERS: &[Encoder] = &[
     Encoder {
         name: "x264enc",
         about: "software (x264)",
-        before: I420,
+        before: SCALED,
+        format: I420,
+        reshapes: true,
         settings: &[
             ("tune", "zerolatency"),
             ("speed-preset", "superfast"),
@@ -151,7 +170,9 @@ pub const ENCODERS: &[Encoder] = &[
     Encoder {
         name: OWN,
         about: "software, part of this program",
-        before: I420,
+        before: SCALED,
+        format: I420,
+        reshapes: true,
         settings: &[],
         rate: Rate::Bits(""),
         after: "",
@@ -163,19 +184,34 @@ pub fn named(name: &str) -> Option<&'static Encoder> {
     ENCODERS.iter().find(|encoder| encoder.name == name)
 }
 
-/// What raw pictures go through to become H.264, without its sink. The last element of a GStreamer
-/// encoder is called `encoder`.
-pub fn chain(encoder: &Encoder) -> String {
-    if encoder.name == OWN {
-        // No filter may stand last: the words would want an element behind it.
-        return "videoconvert ! capsfilter name=last caps=video/x-raw,format=I420".to_owned();
+impl Encoder {
+    /// The format of pictures for it, of this size where they are not to keep theirs.
+    pub fn caps(&self, size: Option<(u32, u32)>) -> String {
+        let size = size.map(|(width, height)| format!(",width={width},height={height}"));
+        format!("{}{}", self.format, size.unwrap_or_default())
     }
-    format!("{} ! {} name=encoder ! {} ! {PARSED}", encoder.before, encoder.name, encoder.after)
+}
+
+/// What raw pictures go through to become H.264, without its sink. The names of elements end in the
+/// number of the rendition: `shape` decides about size and format, `encoder` is a GStreamer encoder, and
+/// `last` is where pictures come out.
+pub fn chain(encoder: &Encoder, rendition: usize) -> String {
+    let Encoder { before, name, after, .. } = encoder;
+    let caps = encoder.caps(None);
+    let shaped = format!("{before} ! capsfilter name=shape{rendition} caps=\"{caps}\"");
+    if *name == OWN {
+        return format!("{shaped} ! capsfilter name=last{rendition} caps={I420}");
+    }
+    format!("{shaped} ! {name} name=encoder{rendition} ! {after} ! {}", parsed(rendition))
 }
 
 /// H.264 in the form that is sent on: whole pictures, parameter sets before every key frame.
-pub const PARSED: &str = "h264parse config-interval=-1 ! capsfilter \
-     name=last caps=video/x-h264,stream-format=byte-stream,alignment=au";
+pub fn parsed(rendition: usize) -> String {
+    format!(
+        "h264parse config-interval=-1 ! capsfilter name=last{rendition} \
+         caps=video/x-h264,stream-format=byte-stream,alignment=au"
+    )
+}
 
 #[cfg(test)]
 mod tests {
@@ -201,8 +237,8 @@ mod tests {
     #[test]
     fn every_chain_ends_in_whole_pictures_with_their_parameter_sets() {
         for encoder in ENCODERS.iter().filter(|encoder| encoder.name != OWN) {
-            let chain = chain(encoder);
-            assert!(chain.contains(&format!("! {} name=encoder !", encoder.name)), "{chain}");
+            let chain = chain(encoder, 1);
+            assert!(chain.contains(&format!("! {} name=encoder1 !", encoder.name)), "{chain}");
             assert!(chain.ends_with("alignment=au") && chain.contains("config-interval=-1"));
         }
     }

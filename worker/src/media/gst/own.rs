@@ -26,19 +26,23 @@ impl Own {
         }
     }
 
-    /// Encodes a raw picture (I420). `None` where it was skipped to hold the rate.
+    /// Encodes a raw picture (I420) of which there are `fps` a second. `None` where it was skipped to hold
+    /// the rate.
     pub(super) fn encode(
         &mut self,
         sample: &gst::Sample,
         at_ms: u64,
         key: bool,
-        bitrate: u32,
+        (bitrate, fps): (u32, f32),
         now: Instant,
     ) -> Result<Option<Encoded>, String> {
-        let fps = self.copy(sample)?;
+        self.copy(sample)?;
         let size = self.picture.size();
         let is_due = self.restart.is_due(now, bitrate);
-        let kept = self.encoder.take().filter(|encoder| !is_due && encoder.size() == size);
+        let fits = |encoder: &H264Encoder| {
+            !is_due && encoder.size() == size && (encoder.fps() - fps).abs() < 0.5
+        };
+        let kept = self.encoder.take().filter(fits);
         let mut encoder = if let Some(kept) = kept {
             kept
         } else {
@@ -51,8 +55,8 @@ impl Own {
         Ok(encoded)
     }
 
-    /// Takes the planes over, and gives the rate.
-    fn copy(&mut self, sample: &gst::Sample) -> Result<f32, String> {
+    /// Takes the planes over.
+    fn copy(&mut self, sample: &gst::Sample) -> Result<(), String> {
         let buffer = sample.buffer().ok_or("an empty sample")?;
         let caps = sample.caps().ok_or("a picture without a format")?;
         let info = gst_video::VideoInfo::from_caps(caps).map_err(|error| error.to_string())?;
@@ -75,8 +79,6 @@ impl Own {
                 to.copy_from_slice(from.get(..width).ok_or("a picture that is cut off")?);
             }
         }
-        let rate = info.fps();
-        let fps = rate.numer() as f32 / rate.denom().max(1) as f32;
-        Ok(if fps >= 1.0 { fps } else { 30.0 })
+        Ok(())
     }
 }

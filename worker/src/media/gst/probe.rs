@@ -90,11 +90,11 @@ pub fn try_out(encoder: &Encoder) -> Result<(), String> {
     let words = format!(
         "videotestsrc num-buffers={PICTURES} ! video/x-raw,width=640,height=360,framerate=30/1 ! \
          {} ! appsink name=sink sync=false",
-        encoders::chain(encoder)
+        encoders::chain(encoder, 0)
     );
     let pipeline = gst::parse::launch(&words).map_err(|error| error.message().to_owned())?;
     let pipeline = Playing(pipeline.downcast().map_err(|_| "not a pipeline".to_owned())?);
-    let element = pipeline.0.by_name("encoder").ok_or("it is not in its pipeline")?;
+    let element = pipeline.0.by_name("encoder0").ok_or("it is not in its pipeline")?;
     configure(&element, encoder, DEFAULT_BITRATE);
     let sink = pipeline.0.by_name("sink").and_then(|sink| sink.downcast::<AppSink>().ok());
     let sink = sink.ok_or("there is no sink")?;

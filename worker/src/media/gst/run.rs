@@ -1,4 +1,4 @@
-//! Plays a pipeline: the source behind everything that GStreamer brings.
+//! Plays a pipeline: the source behind everything that GStreamer brings, in one or more renditions.
 //!
 //! A thread of its own finds the encoder, builds the pipeline, and listens to what it says until it
 //! fails or is stopped. Pictures come on the pipeline's own threads. The camera stays open while
@@ -21,17 +21,18 @@ use halyard_protocol::channel::VideoInfo;
 use tracing::{debug, info};
 
 use super::{
+    branch::{Branch, Full},
     camera, description,
     encoders::Encoder,
     modes,
-    probe::{self, Found, Playing},
+    probe::{Found, Playing},
     rest,
     spec::GstSpec,
 };
 use crate::media::{
-    encoder::{BITRATES, DEFAULT_BITRATE},
     follow::Aim,
     keyframes::{KeyframeGate, KeyframeReason},
+    rendition::Renditions,
     source::{Alarm, Sink, Source, SourceError, SourceEvent, SourceStats},
 };
 
@@ -58,29 +59,40 @@ pub struct GstSource {
 /// What the pipeline's threads, the source's thread and its owner share.
 pub(super) struct Shared {
     info: Mutex<VideoInfo>,
-    gate: Mutex<KeyframeGate>,
-    bitrate: AtomicU32,
+    renditions: Renditions,
+    /// One for each rendition.
+    rungs: Vec<Rung>,
     makes_keyframes: AtomicBool,
     began: Instant,
     encoded: AtomicU64,
     skipped: AtomicU64,
     parts: Mutex<Parts>,
+    /// Held while elements are told of a change, so that the last word is the right one.
+    changing: Mutex<()>,
+}
+
+/// What is looked at with every picture of a rendition.
+#[derive(Default)]
+struct Rung {
+    gate: Mutex<KeyframeGate>,
+    bitrate: AtomicU32,
+    /// One in so many pictures is encoded.
+    every: AtomicU32,
+    /// Thousandths of pictures a second that are encoded.
+    millihertz: AtomicU32,
 }
 
 /// What is there of the pipeline.
-#[derive(Default)]
 struct Parts {
     stopped: bool,
-    watched: bool,
-    /// No picture is to be encoded for now.
-    holds: bool,
     /// Whether pictures come at their own pace; known once it plays.
     is_live: Option<bool>,
     bus: Option<gst::Bus>,
     gate: Option<gst::Element>,
     pace: Option<gst::Element>,
-    encoder: Option<(gst::Element, &'static Encoder)>,
-    end: Option<AppSink>,
+    full: Full,
+    /// One for each rendition.
+    branches: Vec<Branch>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -96,8 +108,53 @@ impl Shared {
         *lock(&self.info) = info;
     }
 
-    pub(super) fn bitrate(&self) -> u32 {
-        self.bitrate.load(Ordering::Relaxed)
+    /// In which renditions it is to be had.
+    pub(super) fn renditions(&self) -> &Renditions {
+        &self.renditions
+    }
+
+    /// Bits and pictures a second that are wanted of a rendition.
+    pub(super) fn rate(&self, rendition: usize) -> (u32, f32) {
+        let rung = &self.rungs[rendition];
+        let fps = rung.millihertz.load(Ordering::Relaxed) as f32 / 1e3;
+        (rung.bitrate.load(Ordering::Relaxed), fps)
+    }
+
+    /// One in so many pictures of a rendition is encoded.
+    pub(super) fn every(&self, rendition: usize) -> u32 {
+        self.rungs[rendition].every.load(Ordering::Relaxed)
+    }
+
+    /// It became known what pictures of the source are like.
+    pub(super) fn set_full(&self, full: Full) {
+        lock(&self.parts).full = full;
+        self.change();
+    }
+
+    /// What pictures of the source are like.
+    pub(super) fn full(&self) -> Full {
+        lock(&self.parts).full
+    }
+
+    /// Tells all elements what they are not told yet.
+    fn change(&self) {
+        let _last_word = lock(&self.changing);
+        let encodes = self.makes_keyframes.load(Ordering::Relaxed);
+        let mut changes = Vec::new();
+        let mut parts = lock(&self.parts);
+        parts.set_gates(encodes);
+        let full = parts.full;
+        for (branch, rung) in parts.branches.iter_mut().zip(&self.rungs) {
+            rung.bitrate.store(branch.bitrate(), Ordering::Relaxed);
+            rung.every.store(branch.every(), Ordering::Relaxed);
+            let millihertz = (branch.fps(full) * 1e3) as u32;
+            rung.millihertz.store(millihertz, Ordering::Relaxed);
+            changes.extend(branch.changes(full));
+        }
+        drop(parts);
+        for change in changes {
+            change.make();
+        }
     }
 
     /// Nanoseconds since the source was made.
@@ -105,12 +162,12 @@ impl Shared {
         now.duration_since(self.began).as_nanos() as u64
     }
 
-    pub(super) fn keyframe_due(&self, now: Instant) -> bool {
-        lock(&self.gate).is_due(now)
+    pub(super) fn keyframe_due(&self, rendition: usize, now: Instant) -> bool {
+        lock(&self.rungs[rendition].gate).is_due(now)
     }
 
-    pub(super) fn keyframe_made(&self, now: Instant) {
-        lock(&self.gate).made(now);
+    pub(super) fn keyframe_made(&self, rendition: usize, now: Instant) {
+        lock(&self.rungs[rendition].gate).made(now);
     }
 
     pub(super) fn skipped(&self) {
@@ -125,14 +182,16 @@ impl Shared {
 
     /// Whether the encoder in this program is at the pipeline's end.
     fn is_own(&self) -> bool {
-        self.makes_keyframes.load(Ordering::Relaxed) && lock(&self.parts).encoder.is_none()
+        self.makes_keyframes.load(Ordering::Relaxed)
+            && !lock(&self.parts).branches.iter().any(Branch::is_foreign)
     }
 
     /// Tells GStreamer's encoder, wherever in the pipeline it is, to make a key frame now.
-    pub(super) fn ask_encoder(&self, now: Instant) {
-        let Some(end) = lock(&self.parts).end.clone() else { return };
+    pub(super) fn ask_encoder(&self, rendition: usize, now: Instant) {
+        let end = lock(&self.parts).branches.get(rendition).and_then(|one| one.end().cloned());
+        let Some(end) = end else { return };
         // Asked is as good as made: asking again at the next picture would make two.
-        lock(&self.gate).made(now);
+        lock(&self.rungs[rendition].gate).made(now);
         let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
         if !end.send_event(event) {
             debug!("nothing in the pipeline makes key frames when asked");
@@ -144,25 +203,35 @@ impl Shared {
         &self,
         encodes: bool,
         bin: &gst::Bin,
-        end: &AppSink,
+        ends: &[AppSink],
         encoder: &'static Encoder,
     ) {
         self.makes_keyframes.store(encodes, Ordering::Relaxed);
         let mut parts = lock(&self.parts);
         parts.gate = bin.by_name("gate");
         parts.pace = bin.by_name("pace");
-        parts.encoder = bin.by_name("encoder").map(|element| (element, encoder));
-        parts.end = Some(end.clone());
-        parts.set_gate();
+        for (number, (branch, end)) in parts.branches.iter_mut().zip(ends).enumerate() {
+            branch.grown(bin, number, end, encoder);
+        }
         parts.set_pace();
+        drop(parts);
+        self.change();
     }
 }
 
 impl Parts {
-    fn set_gate(&self) {
+    fn set_gates(&self, encodes: bool) {
         if let Some(gate) = &self.gate {
-            gate.set_property("drop", !self.watched || self.holds);
+            let is_open = self.branches.iter().any(|branch| branch.is_open(encodes));
+            gate.set_property("drop", !is_open);
         }
+        for branch in &self.branches {
+            branch.set_gate(encodes);
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.branches.iter().any(Branch::is_watched)
     }
 
     /// What does not come at its own pace is held to its times.
@@ -184,7 +253,7 @@ impl Parts {
 
 impl GstSource {
     /// Will play this. GStreamer must have been [checked](check) to work.
-    pub(super) fn new(spec: GstSpec, encoders: Arc<Found>) -> Self {
+    pub(super) fn new(spec: GstSpec, encoders: Arc<Found>, renditions: Renditions) -> Self {
         let info = VideoInfo {
             name: spec.name().to_owned(),
             codec: "h264".to_owned(),
@@ -192,17 +261,30 @@ impl GstSource {
             height: 0,
             fps: 0.0,
             strip: false,
+            renditions: Vec::new(),
+        };
+        let encodes = renditions.are_asked_for() || !matches!(spec, GstSpec::Rtsp(_));
+        let parts = Parts {
+            stopped: false,
+            is_live: None,
+            bus: None,
+            gate: None,
+            pace: None,
+            full: Full::default(),
+            branches: renditions.iter().map(Branch::new).collect(),
         };
         let shared = Shared {
             info: Mutex::new(info),
-            gate: Mutex::default(),
-            bitrate: AtomicU32::new(DEFAULT_BITRATE),
-            makes_keyframes: AtomicBool::new(!matches!(spec, GstSpec::Rtsp(_))),
+            rungs: renditions.iter().map(|_| Rung::default()).collect(),
+            renditions,
+            makes_keyframes: AtomicBool::new(encodes),
             began: Instant::now(),
             encoded: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
-            parts: Mutex::default(),
+            parts: Mutex::new(parts),
+            changing: Mutex::default(),
         };
+        shared.change();
         let (shared, thread) = (Arc::new(shared), Mutex::default());
         Self { spec, encoders, shared, thread, started: false }
     }
@@ -237,46 +319,41 @@ impl Source for GstSource {
         Ok(())
     }
 
-    fn set_watched(&self, watched: bool) {
+    fn set_watched(&self, rendition: usize, watched: bool) {
         let mut parts = lock(&self.shared.parts);
-        if parts.watched == watched {
+        let Some(branch) = parts.branches.get_mut(rendition) else { return };
+        if branch.is_watched() == watched {
             return;
         }
-        parts.watched = watched;
-        parts.set_gate();
+        branch.set_watched(watched);
+        parts.set_gates(self.makes_keyframes());
         if matches!(self.spec, GstSpec::File(_)) {
             parts.wake();
         }
         drop(parts);
         if watched {
-            self.request_keyframe(KeyframeReason::NewViewer);
+            self.request_keyframe(rendition, KeyframeReason::NewViewer);
         }
     }
 
-    fn request_keyframe(&self, reason: KeyframeReason) {
+    fn request_keyframe(&self, rendition: usize, reason: KeyframeReason) {
         let now = Instant::now();
-        let mut gate = lock(&self.shared.gate);
+        let Some(rung) = self.shared.rungs.get(rendition) else { return };
+        let mut gate = lock(&rung.gate);
         gate.request(reason, now);
         let is_due = gate.is_due(now);
         drop(gate);
         // What is not due yet is looked at with each picture; the own encoder is asked only there.
         if is_due && !self.shared.is_own() {
-            self.shared.ask_encoder(now);
+            self.shared.ask_encoder(rendition, now);
         }
     }
 
-    fn aim(&self, aim: Aim) {
-        let bps = aim.bitrate.clamp(*BITRATES.start(), *BITRATES.end());
-        let is_other = self.shared.bitrate.swap(bps, Ordering::Relaxed) != bps;
-        let mut parts = lock(&self.shared.parts);
-        // What is encoded elsewhere cannot be held: later pictures need the earlier ones.
-        parts.holds = aim.hold && self.makes_keyframes();
-        parts.set_gate();
-        let encoder = parts.encoder.clone().filter(|_| is_other);
-        drop(parts);
-        if let Some((element, encoder)) = encoder {
-            probe::set_rate(&element, encoder, bps);
+    fn aim(&self, rendition: usize, aim: Aim) {
+        if let Some(branch) = lock(&self.shared.parts).branches.get_mut(rendition) {
+            branch.set_aim(aim);
         }
+        self.shared.change();
     }
 
     fn makes_keyframes(&self) -> bool {
@@ -347,7 +424,7 @@ impl Player {
             if parts.stopped {
                 return Ok(());
             }
-            parts.watched
+            parts.is_watched()
         };
         let state = |watched: bool| match self.spec {
             GstSpec::File(_) if !watched => gst::State::Paused,
@@ -374,7 +451,7 @@ impl Player {
                 }
                 gst::MessageView::Application(_) => {
                     let parts = lock(&self.shared.parts);
-                    let (stopped, watched) = (parts.stopped, parts.watched);
+                    let (stopped, watched) = (parts.stopped, parts.is_watched());
                     drop(parts);
                     if stopped {
                         return Ok(());
@@ -432,10 +509,9 @@ impl Player {
     fn failure(&self, error: &gst::message::Error) -> String {
         let source = error.src().map(|source| source.name().to_string()).unwrap_or_default();
         debug!(source, debug = ?error.debug(), "pipeline");
-        let is_encoder = lock(&self.shared.parts)
-            .encoder
-            .as_ref()
-            .is_some_and(|(element, _)| error.src() == Some(element.upcast_ref()));
+        let is_encoder = error.src().is_some_and(|source| {
+            lock(&self.shared.parts).branches.iter().any(|branch| branch.has_encoder(source))
+        });
         if is_encoder {
             // The next attempt finds another, if this one does not start any more.
             self.encoders.forget();

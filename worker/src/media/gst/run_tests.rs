@@ -7,15 +7,22 @@ use openh264::{decoder::Decoder, formats::YUVSource};
 use super::*;
 use crate::media::{
     EncodedFrame, Fanout, Subscription, VideoCodec,
+    encoder::DEFAULT_BITRATE,
+    follow::Reading,
     gst::{encoders, open},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn played(typed: &str, encoder: Option<&str>) -> Fanout {
+    played_in(typed, encoder, Renditions::plain(DEFAULT_BITRATE))
+}
+
+fn played_in(typed: &str, encoder: Option<&str>, renditions: Renditions) -> Fanout {
     let spec = GstSpec::parse(typed).expect("one of these").expect("understood");
     let wish = encoder.map(|name| encoders::named(name).expect("known"));
-    Fanout::start(open(&spec, wish).expect("opened")).expect("started")
+    let source = open(&spec, wish, &renditions).expect("opened");
+    Fanout::start_in(source, renditions).expect("started")
 }
 
 async fn next(viewer: &mut Subscription) -> EncodedFrame {
@@ -139,6 +146,87 @@ async fn a_new_bitrate_is_followed_by_the_same_encoder() {
     assert!((300_000.0..1_000_000.0).contains(&after), "0.6 Mbit/s were wished: {after}");
     assert_eq!(keys, 0, "no new encoder, so no key frame");
     fanout.stop().await;
+}
+
+/// A viewer whose path carries so much.
+fn carries(bitrate: u32) -> Reading {
+    let (is_measured, drives, backlog) = (true, false, Duration::ZERO);
+    Reading { bitrate, delivered: Some(bitrate), is_measured, drives, backlog }
+}
+
+/// Decodes pictures until one has this size.
+async fn becomes(viewer: &mut Subscription, decoder: &mut Decoder, size: (usize, usize)) {
+    loop {
+        let frame = next(viewer).await;
+        let decoded = decoder.decode(&frame.data).unwrap().expect("every unit is one picture");
+        if decoded.dimensions() == size {
+            return;
+        }
+    }
+}
+
+/// Pictures of a second of the stream's own time.
+async fn of_a_second(viewer: &mut Subscription) -> u32 {
+    let first = next(viewer).await.rtp_time;
+    let mut count = 0;
+    while next(viewer).await.rtp_time.wrapping_sub(first) < 2 * 90_000 {
+        count += 1;
+    }
+    count / 2
+}
+
+/// 518,400 pixels: at 466, 259, 129 and 77 kbit/s they step down.
+const MIDDLE: &str =
+    "gst:videotestsrc is-live=true ! video/x-raw,format=I420,width=960,height=540,framerate=30/1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn size_and_then_the_number_of_pictures_step_down_with_the_path_and_up_again() {
+    for encoder in ["x264enc", "openh264"] {
+        let fanout = played(MIDDLE, Some(encoder));
+        let mut viewer = fanout.subscribe();
+        let mut decoder = Decoder::new().unwrap();
+        becomes(&mut viewer, &mut decoder, (960, 540)).await;
+        viewer.report(carries(400_000));
+        becomes(&mut viewer, &mut decoder, (720, 404)).await;
+        viewer.report(carries(100_000));
+        becomes(&mut viewer, &mut decoder, (480, 270)).await;
+        let fewer = of_a_second(&mut viewer).await;
+        assert!(fewer <= 20, "{encoder}: every second of 30 pictures: {fewer}");
+        viewer.report(carries(5_000_000));
+        becomes(&mut viewer, &mut decoder, (960, 540)).await;
+        let info = fanout.info();
+        assert_eq!((info.width, info.height, info.fps), (960, 540, 30.0), "of the source");
+        fanout.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_viewer_gets_the_rendition_that_its_path_carries_of_anything_that_comes_in() {
+    for (typed, encoder) in [
+        (MIDDLE.to_owned(), "x264enc"),
+        // What would be passed on is encoded again, because renditions are asked for.
+        (
+            format!("{MIDDLE} ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15"),
+            "openh264",
+        ),
+    ] {
+        let renditions: Renditions = "540p@1M,270p15@300k".parse().unwrap();
+        let fanout = played_in(&typed, Some(encoder), renditions);
+        let (mut fast, mut slow) = (fanout.subscribe(), fanout.subscribe());
+        let (mut first, mut second) = (Decoder::new().unwrap(), Decoder::new().unwrap());
+        becomes(&mut fast, &mut first, (960, 540)).await;
+        becomes(&mut slow, &mut second, (960, 540)).await;
+        fast.report(carries(5_000_000));
+        slow.report(carries(400_000));
+        becomes(&mut slow, &mut second, (480, 270)).await;
+        let fewer = of_a_second(&mut slow).await;
+        assert!(fewer <= 20, "{encoder}: at most 15 pictures a second: {fewer}");
+        let frame = next(&mut fast).await;
+        assert_eq!(frame.rendition, 0);
+        slow.report(carries(5_000_000));
+        becomes(&mut slow, &mut second, (960, 540)).await;
+        fanout.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,7 @@ const LONGEST_WAY: Duration = Duration::from_secs(1);
 pub(super) struct Outlet {
     shared: Arc<Shared>,
     sink: Arc<dyn Sink>,
+    rendition: usize,
     /// The encoder in this program, where pictures come raw.
     own: Option<Own>,
     codec: VideoCodec,
@@ -40,11 +41,12 @@ impl Outlet {
         shared: Arc<Shared>,
         sink: Arc<dyn Sink>,
         own: Option<Own>,
-        form: Form,
+        (form, rendition): (Form, usize),
     ) -> Self {
         let codec = if form == Form::Vp8 { VideoCodec::Vp8 } else { VideoCodec::H264 };
         let is_foreign = !form.is_encoded_here();
-        Self { shared, sink, own, codec, is_foreign, sps: Vec::new(), told_ahead: false }
+        let (sps, told_ahead) = (Vec::new(), false);
+        Self { shared, sink, rendition, own, codec, is_foreign, sps, told_ahead }
     }
 
     /// One more sample.
@@ -68,10 +70,10 @@ impl Outlet {
         let ns = time.map_or_else(|| self.shared.age(now), gst::ClockTime::nseconds);
         let rtp_time = (u128::from(ns) * 9 / 100_000) as u32;
 
-        let due = self.shared.keyframe_due(now);
+        let due = self.shared.keyframe_due(self.rendition, now);
         let (data, is_key) = if let Some(own) = &mut self.own {
-            let bitrate = self.shared.bitrate();
-            match own.encode(&sample, ns / 1_000_000, due, bitrate, now) {
+            let rate = self.shared.rate(self.rendition);
+            match own.encode(&sample, ns / 1_000_000, due, rate, now) {
                 Ok(Some(encoded)) => (Bytes::from(encoded.data), encoded.is_key),
                 Ok(None) => {
                     self.shared.skipped();
@@ -85,7 +87,7 @@ impl Outlet {
             }
         } else {
             if due {
-                self.shared.ask_encoder(now);
+                self.shared.ask_encoder(self.rendition, now);
             }
             let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
             let is_key = match self.codec {
@@ -96,10 +98,11 @@ impl Outlet {
         };
         self.look(&data, is_key, &sample);
         if is_key {
-            self.shared.keyframe_made(now);
+            self.shared.keyframe_made(self.rendition, now);
         }
         self.shared.encoded(self.is_foreign);
-        self.sink.frame(EncodedFrame { codec: self.codec, data, is_key, captured, rtp_time });
+        let (rendition, codec) = (self.rendition, self.codec);
+        self.sink.frame(EncodedFrame { rendition, codec, data, is_key, captured, rtp_time });
         Ok(gst::FlowSuccess::Ok)
     }
 
@@ -115,15 +118,22 @@ impl Outlet {
             }
             sps.clone_into(&mut self.sps);
             let Some(read) = geometry(sps) else { return };
+            // What is made smaller here is still a picture of the source's size.
+            let full = self.shared.full();
+            let is_known = !self.is_foreign && full.width > 0 && full.height > 0;
+            let size = if is_known { (full.width, full.height) } else { (read.width, read.height) };
+            let before = self.shared.info();
             let info = VideoInfo {
                 codec: "h264".to_owned(),
-                width: read.width,
-                height: read.height,
+                width: size.0,
+                height: size.1,
                 fps: rate(sample).or(read.fps).unwrap_or(0.0),
-                ..self.shared.info()
+                ..before.clone()
             };
-            self.shared.set_info(info.clone());
-            self.sink.event(SourceEvent::Info(info));
+            if info != before {
+                self.shared.set_info(info.clone());
+                self.sink.event(SourceEvent::Info(info));
+            }
             if !read.ordinary {
                 let reason = "Browsers do not show this H.264: it has more than 8 bits or is not \
                               4:2:0. Choose another profile (Main, Baseline) where it is encoded.";

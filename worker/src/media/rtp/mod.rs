@@ -77,6 +77,7 @@ impl RtpSource {
             height: 0,
             fps: 0.0,
             strip: false,
+            renditions: Vec::new(),
         };
         let shared =
             Shared { info: Mutex::new(info), stop: AtomicBool::new(false), local: OnceLock::new() };
@@ -114,11 +115,11 @@ impl Source for RtpSource {
     }
 
     /// Goes on receiving when nobody watches: that costs little, and the next viewer starts at once.
-    fn set_watched(&self, _watched: bool) {}
+    fn set_watched(&self, _rendition: usize, _watched: bool) {}
 
-    fn request_keyframe(&self, _reason: KeyframeReason) {}
+    fn request_keyframe(&self, _rendition: usize, _reason: KeyframeReason) {}
 
-    fn aim(&self, _aim: Aim) {}
+    fn aim(&self, _rendition: usize, _aim: Aim) {}
 
     fn makes_keyframes(&self) -> bool {
         false

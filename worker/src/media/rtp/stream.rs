@@ -203,7 +203,14 @@ impl Stream {
         };
         self.seen.frames += 1;
         let codec = VideoCodec::H264;
-        out.push(Output::Frame(EncodedFrame { codec, data, is_key, captured: now, rtp_time }));
+        out.push(Output::Frame(EncodedFrame {
+            rendition: 0,
+            codec,
+            data,
+            is_key,
+            captured: now,
+            rtp_time,
+        }));
     }
 
     fn vp8_frame(&mut self, frame: vp8::Frame, now: Instant, out: &mut Vec<Output>) {
@@ -220,7 +227,14 @@ impl Stream {
             self.seen.frames += 1;
             let rtp_time = self.time(frame.timestamp, now);
             let (codec, data) = (VideoCodec::Vp8, frame.data);
-            out.push(Output::Frame(EncodedFrame { codec, data, is_key, captured: now, rtp_time }));
+            out.push(Output::Frame(EncodedFrame {
+                rendition: 0,
+                codec,
+                data,
+                is_key,
+                captured: now,
+                rtp_time,
+            }));
         }
     }
 

@@ -17,12 +17,13 @@ pub mod world;
 pub use owner::{Sim, SimError, SimHandle};
 pub use world::{Point, Pose, VelocityCommand, WorldConfig, WorldState};
 
-use super::{painted::PaintedSource, source::Source};
+use super::{painted::PaintedSource, rendition::Renditions, source::Source};
 
 /// The name of its picture.
 pub const NAME: &str = "sim";
 
-/// The picture of a world.
-pub fn source(world: SimHandle) -> impl Source {
+/// The picture of a world in these renditions.
+pub fn source(world: SimHandle, renditions: &Renditions) -> impl Source + use<> {
     PaintedSource::new(NAME, move |size| Box::new(render::Renderer::new(world.clone(), size)))
+        .in_renditions(renditions)
 }

@@ -77,3 +77,15 @@ async fn how_long_a_picture_takes() {
     println!("{:?} a picture, the slowest {worst:?}", total / PICTURES as u32);
     sim.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_is_painted_in_every_size_that_a_rendition_may_have() {
+    let sim = Sim::start(WorldConfig::default());
+    for height in [44, 90, 180, 270, 404, 540] {
+        let size = Size { width: (height * 16 / 9) & !1, height };
+        let mut picture = Picture::new(size);
+        Renderer::new(sim.handle(), size).paint(&mut picture, stamp(1));
+        assert!(picture.y().iter().any(|luma| *luma > 30), "{size:?} is not black");
+    }
+    sim.stop().await;
+}

@@ -96,6 +96,7 @@ impl Source for Garbage {
             height: 0,
             fps: 0.0,
             strip: false,
+            renditions: Vec::new(),
         }
     }
 
@@ -108,6 +109,7 @@ impl Source for Garbage {
                 let data = Bytes::from_static(&[0, 0, 0, 1, 0x65, 0xde, 0xad, 0xbe, 0xef]);
                 let captured = Instant::now();
                 often.frame(EncodedFrame {
+                    rendition: 0,
                     codec: VideoCodec::H264,
                     data,
                     is_key: true,
@@ -120,11 +122,11 @@ impl Source for Garbage {
         Ok(())
     }
 
-    fn set_watched(&self, _: bool) {}
+    fn set_watched(&self, _: usize, _: bool) {}
 
-    fn request_keyframe(&self, _: KeyframeReason) {}
+    fn request_keyframe(&self, _: usize, _: KeyframeReason) {}
 
-    fn aim(&self, _: Aim) {}
+    fn aim(&self, _: usize, _: Aim) {}
 
     fn stop(&self) {}
 }

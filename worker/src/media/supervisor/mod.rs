@@ -9,6 +9,8 @@
 //!          policy (pure) ── start, stop, lost, back ── supervisor thread
 //! ```
 //!
+//! A picture that is to be had in several renditions has one source, and one slate for all of them.
+//!
 //! Every source stands behind a supervisor. [`policy`] decides, [`relay`] switches, [`timeline`] keeps
 //! presentation times even, [`slate`] is what people see meanwhile. The source is taken down and made
 //! anew on the supervisor's own thread: a device that hangs there holds up nobody.
@@ -36,6 +38,7 @@ use super::{
     follow::Aim,
     keyframes::KeyframeReason,
     picture::Size,
+    rendition::MAX_RENDITIONS,
     source::{Sink, Source, SourceError, SourceEvent, SourceStats},
 };
 
@@ -63,9 +66,10 @@ struct Shared {
 
 #[derive(Default)]
 struct Control {
-    watched: bool,
+    /// Of each rendition.
+    watched: [bool; MAX_RENDITIONS],
+    aims: [Option<Aim>; MAX_RENDITIONS],
     stopped: bool,
-    aim: Option<Aim>,
     source: Option<Arc<dyn Source>>,
     slate: Option<Arc<dyn Source>>,
     makes_keyframes: bool,
@@ -126,27 +130,36 @@ impl Source for Supervised {
         Ok(())
     }
 
-    fn set_watched(&self, watched: bool) {
+    fn set_watched(&self, rendition: usize, watched: bool) {
         let mut control = lock(&self.shared.control);
-        control.watched = watched;
-        for source in control.both() {
-            source.set_watched(watched);
+        let Some(remembered) = control.watched.get_mut(rendition) else { return };
+        *remembered = watched;
+        if let Some(source) = &control.source {
+            source.set_watched(rendition, watched);
+        }
+        if let Some(slate) = &control.slate {
+            slate.set_watched(0, control.is_watched());
         }
         drop(control);
         self.shared.wake.up();
     }
 
-    fn request_keyframe(&self, reason: KeyframeReason) {
-        for source in lock(&self.shared.control).both() {
-            source.request_keyframe(reason);
+    fn request_keyframe(&self, rendition: usize, reason: KeyframeReason) {
+        let control = lock(&self.shared.control);
+        if let Some(source) = &control.source {
+            source.request_keyframe(rendition, reason);
+        }
+        if let Some(slate) = &control.slate {
+            slate.request_keyframe(0, reason);
         }
     }
 
-    fn aim(&self, aim: Aim) {
+    fn aim(&self, rendition: usize, aim: Aim) {
         let mut control = lock(&self.shared.control);
-        control.aim = Some(aim);
+        let Some(remembered) = control.aims.get_mut(rendition) else { return };
+        *remembered = Some(aim);
         if let Some(source) = &control.source {
-            source.aim(aim);
+            source.aim(rendition, aim);
         }
     }
 
@@ -184,15 +197,17 @@ fn lock(control: &Mutex<Control>) -> MutexGuard<'_, Control> {
 }
 
 impl Control {
-    fn both(&self) -> impl Iterator<Item = &Arc<dyn Source>> {
-        self.source.iter().chain(&self.slate)
+    fn is_watched(&self) -> bool {
+        self.watched.contains(&true)
     }
 
     fn put_source(&mut self, source: Arc<dyn Source>) {
-        if let Some(aim) = self.aim {
-            source.aim(aim);
+        for (rendition, (aim, watched)) in self.aims.into_iter().zip(self.watched).enumerate() {
+            if let Some(aim) = aim {
+                source.aim(rendition, aim);
+            }
+            source.set_watched(rendition, watched);
         }
-        source.set_watched(self.watched);
         self.source = Some(source);
     }
 }
@@ -240,7 +255,7 @@ impl Supervisor {
         loop {
             let (stopped, watched) = {
                 let control = lock(&self.shared.control);
-                (control.stopped, control.watched)
+                (control.stopped, control.is_watched())
             };
             if stopped {
                 break;
@@ -332,11 +347,15 @@ impl Supervisor {
         }
         self.relay.show_slate(self.number);
         let mut control = lock(&self.shared.control);
-        slate.set_watched(control.watched);
+        slate.set_watched(0, control.is_watched());
         control.slate = Some(Arc::new(slate));
         if let Some(source) = &control.source {
             // It may come back by itself, and is shown from a key frame on.
-            source.request_keyframe(KeyframeReason::NewViewer);
+            for (rendition, _) in
+                control.watched.iter().enumerate().filter(|(_, watched)| **watched)
+            {
+                source.request_keyframe(rendition, KeyframeReason::NewViewer);
+            }
         }
     }
 
@@ -344,14 +363,14 @@ impl Supervisor {
     /// due.
     fn keep_slate(&mut self, now: Instant) -> Option<Instant> {
         let control = lock(&self.shared.control);
-        let slate = control.slate.as_ref().filter(|_| control.watched)?;
+        let slate = control.slate.as_ref().filter(|_| control.is_watched())?;
         let asked_for =
             control.source.as_ref().map_or(control.makes_keyframes, |s| s.makes_keyframes());
         if asked_for {
             return None;
         }
         if self.slate_key <= now {
-            slate.request_keyframe(KeyframeReason::NewViewer);
+            slate.request_keyframe(0, KeyframeReason::NewViewer);
             self.slate_key = now + SLATE_KEYFRAMES;
         }
         Some(self.slate_key)

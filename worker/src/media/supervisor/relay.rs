@@ -1,7 +1,7 @@
 //! Between a source (or its slate) and the viewers: lets one of them through at a time.
 //!
 //! A switch happens on a key frame, so that every decoder can follow it, and presentation times go on
-//! evenly ([`Timeline`]). What a source says is kept for the supervisor's thread.
+//! evenly ([`Timeline`]); of several renditions each switches by itself. What a source says is kept for the supervisor's thread.
 
 use std::{
     collections::VecDeque,
@@ -14,6 +14,7 @@ use halyard_protocol::channel::VideoInfo;
 use super::timeline::Timeline;
 use crate::media::{
     frame::EncodedFrame,
+    rendition::MAX_RENDITIONS,
     source::{Sink, SourceEvent},
 };
 
@@ -76,28 +77,64 @@ pub(super) struct Relay {
 struct State {
     /// The source that counts.
     source: u64,
-    /// The slate that is shown, or is about to be.
-    slate: Option<u64>,
-    /// Whose pictures go through.
-    shown: Origin,
-    timeline: Timeline,
+    /// One for each rendition.
+    lines: [Line; MAX_RENDITIONS],
     /// When the source's last picture came.
     last: Option<Instant>,
     info: VideoInfo,
     said: VecDeque<(u64, Heard)>,
 }
 
+/// What goes through of one rendition.
+struct Line {
+    /// The slate that is shown, or is about to be.
+    slate: Option<u64>,
+    /// Whose pictures go through.
+    shown: Origin,
+    timeline: Timeline,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { slate: None, shown: Origin::Source(0), timeline: Timeline::default() }
+    }
+}
+
+impl Line {
+    /// Whether a picture of the source goes through, and whether it is the first one that does.
+    fn takes_picture(&mut self, origin: Origin, is_key: bool) -> Option<bool> {
+        // Until its first key frame a new source, or one after a slate, shows nothing.
+        let follows = self.shown == origin && self.slate.is_none();
+        if !follows && !is_key {
+            return None;
+        }
+        self.show(origin);
+        self.slate = None;
+        Some(!follows)
+    }
+
+    /// Whether a picture of this slate goes through.
+    fn takes_slate(&mut self, slate: u64, is_key: bool) -> bool {
+        let origin = Origin::Slate(slate);
+        if self.slate != Some(slate) || self.shown != origin && !is_key {
+            return false;
+        }
+        self.show(origin);
+        true
+    }
+
+    fn show(&mut self, origin: Origin) {
+        if self.shown != origin {
+            self.shown = origin;
+            self.timeline.switch();
+        }
+    }
+}
+
 impl Relay {
     pub(super) fn new(sink: Arc<dyn Sink>, wake: Arc<Wake>, info: VideoInfo) -> Self {
-        let state = State {
-            source: 0,
-            slate: None,
-            shown: Origin::Source(0),
-            timeline: Timeline::default(),
-            last: None,
-            info,
-            said: VecDeque::new(),
-        };
+        let state =
+            State { source: 0, lines: Default::default(), last: None, info, said: VecDeque::new() };
         Self { sink, wake, state: Mutex::new(state) }
     }
 
@@ -116,7 +153,9 @@ impl Relay {
 
     /// The slate goes through from its first key frame on, until the source's next one.
     pub(super) fn show_slate(&self, slate: u64) {
-        self.lock().slate = Some(slate);
+        for line in &mut self.lock().lines {
+            line.slate = Some(slate);
+        }
     }
 
     /// What the source said, and when its last picture came.
@@ -146,38 +185,29 @@ impl Relay {
         match origin {
             Origin::Source(source) if source == state.source => {
                 state.last = Some(now);
-                // Until its first key frame a new source, or one after a slate, shows nothing.
-                let follows = state.shown == origin && state.slate.is_none();
-                if !follows && !frame.is_key {
-                    return;
-                }
-                if !follows || frame.is_key {
+                let Some(line) = state.lines.get_mut(frame.rendition) else { return };
+                let Some(is_first) = line.takes_picture(origin, frame.is_key) else { return };
+                frame.rtp_time = line.timeline.map(frame.rtp_time, now);
+                if is_first || frame.is_key {
                     state.said.push_back((source, Heard::Shown(now)));
                     if state.said.len() > SAID {
                         state.said.pop_front();
                     }
                     self.wake.up();
                 }
-                if state.shown != origin {
-                    state.shown = origin;
-                    state.timeline.switch();
-                }
-                state.slate = None;
+                // Under the lock, so that viewers get pictures in this order.
+                self.sink.frame(frame);
             }
-            Origin::Slate(slate) if state.slate == Some(slate) => {
-                if state.shown != origin {
-                    if !frame.is_key {
-                        return;
+            Origin::Slate(slate) => {
+                for (rendition, line) in state.lines.iter_mut().enumerate() {
+                    if line.takes_slate(slate, frame.is_key) {
+                        let rtp_time = line.timeline.map(frame.rtp_time, now);
+                        self.sink.frame(EncodedFrame { rendition, rtp_time, ..frame.clone() });
                     }
-                    state.shown = origin;
-                    state.timeline.switch();
                 }
             }
-            Origin::Source(_) | Origin::Slate(_) => return,
+            Origin::Source(_) => {}
         }
-        frame.rtp_time = state.timeline.map(frame.rtp_time, now);
-        // Under the lock, so that viewers get pictures in this order.
-        self.sink.frame(frame);
     }
 
     fn event(&self, origin: Origin, event: SourceEvent) {

@@ -139,13 +139,13 @@ impl Source for Hesitates {
         sink.event(SourceEvent::Lost { reason: "it thinks".to_owned() });
         self.inner.start(sink)
     }
-    fn set_watched(&self, watched: bool) {
-        self.inner.set_watched(watched);
+    fn set_watched(&self, rendition: usize, watched: bool) {
+        self.inner.set_watched(rendition, watched);
     }
-    fn request_keyframe(&self, reason: KeyframeReason) {
-        self.inner.request_keyframe(reason);
+    fn request_keyframe(&self, rendition: usize, reason: KeyframeReason) {
+        self.inner.request_keyframe(rendition, reason);
     }
-    fn aim(&self, aim: Aim) {
+    fn aim(&self, _: usize, aim: Aim) {
         self.bitrate.store(aim.bitrate, Ordering::SeqCst);
     }
     fn stop(&self) {
