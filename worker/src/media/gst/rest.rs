@@ -65,13 +65,14 @@ fn grow(
         .map_err(|error| error.message().to_owned())?;
     // Which pads are loose cannot be seen: a decoder's output is linked only once it decodes.
     let first = bin.by_name("first").or_else(|| bin.by_name("pace"));
-    let entry = door(&bin, first.and_then(|first| first.static_pad("sink")))?;
+    let entry = door(&bin, "sink", first.and_then(|first| first.static_pad("sink")))?;
     let failed = |error: gst::glib::BoolError| error.message.into_owned();
     pipeline.add(&bin).map_err(failed)?;
     let mut ends = Vec::new();
     for rendition in 0..renditions {
         let last = bin.by_name(&format!("last{rendition}"));
-        let exit = door(&bin, last.and_then(|last| last.static_pad("src")))?;
+        let exit = format!("src{rendition}");
+        let exit = door(&bin, &exit, last.and_then(|last| last.static_pad("src")))?;
         if let Some(element) = bin.by_name(&format!("encoder{rendition}")) {
             probe::configure(&element, encoder, shared.rate(rendition).0);
         }
@@ -142,10 +143,11 @@ fn look_at_gates(bin: &gst::Bin, shared: &Arc<Shared>, renditions: usize) {
     }
 }
 
-/// Makes a pad of an element inside a bin a pad of the bin.
-fn door(bin: &gst::Bin, inside: Option<gst::Pad>) -> Result<gst::GhostPad, String> {
+/// Makes a pad of an element inside a bin a pad of the bin, under a name that no other pad of it has.
+fn door(bin: &gst::Bin, name: &str, inside: Option<gst::Pad>) -> Result<gst::GhostPad, String> {
     let inside = inside.ok_or("nothing can flow through the rest of the pipeline")?;
-    let door = gst::GhostPad::with_target(&inside).map_err(|error| error.message.into_owned())?;
-    bin.add_pad(&door).map_err(|error| error.message.into_owned())?;
+    let failed = |error: gst::glib::BoolError| error.message.into_owned();
+    let door = gst::GhostPad::builder_with_target(&inside).map_err(failed)?.name(name).build();
+    bin.add_pad(&door).map_err(failed)?;
     Ok(door)
 }
