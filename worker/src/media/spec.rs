@@ -57,7 +57,7 @@ impl SourceSpec {
 
     /// The source that this names under its supervisor, not started yet; nothing for `none`. `world` is asked for only
     /// by `sim`, which shows it; `encoder` counts for what GStreamer brings. Where a source [encodes
-    /// nothing](Self::is_encoded_here), `renditions` count for nothing.
+    /// nothing](Self::is_encoded_here), `renditions` are to be plain.
     pub fn open(
         &self,
         encoder: Option<&'static Encoder>,
@@ -80,7 +80,7 @@ impl SourceSpec {
             Self::Gst(spec) => return gst::open(spec, encoder, renditions).map(Some),
             Self::None => return Ok(None),
         };
-        Ok(Some(Box::new(source?)))
+        Ok(Some(Box::new(source?.in_renditions(renditions))))
     }
 }
 

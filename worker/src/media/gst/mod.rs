@@ -55,12 +55,12 @@ pub fn open(
 
     run::check(spec)?;
     let (spec, found) = (spec.clone(), Arc::new(probe::Found::new(wish)));
-    let renditions = renditions.clone();
+    let wanted = renditions.clone();
     let make = move || {
-        let source = run::GstSource::new(spec.clone(), found.clone(), renditions.clone());
+        let source = run::GstSource::new(spec.clone(), found.clone(), wanted.clone());
         Ok(Box::new(source) as Box<dyn Source>)
     };
-    Ok(Box::new(Supervised::new(make)?))
+    Ok(Box::new(Supervised::new(make)?.in_renditions(renditions)))
 }
 
 /// This program was built without GStreamer.

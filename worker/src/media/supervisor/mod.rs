@@ -38,7 +38,7 @@ use super::{
     follow::Aim,
     keyframes::KeyframeReason,
     picture::Size,
-    rendition::MAX_RENDITIONS,
+    rendition::{MAX_RENDITIONS, Renditions},
     source::{Sink, Source, SourceError, SourceEvent, SourceStats},
 };
 
@@ -56,6 +56,8 @@ pub struct Supervised {
     shared: Arc<Shared>,
     relay: OnceLock<Arc<Relay>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// How many its sources give.
+    renditions: usize,
 }
 
 struct Shared {
@@ -91,7 +93,15 @@ impl Supervised {
             shared: Arc::new(Shared { control: Mutex::new(control), wake: Arc::default() }),
             relay: OnceLock::new(),
             thread: Mutex::default(),
+            renditions: 1,
         })
+    }
+
+    /// Its sources give these renditions, and not one.
+    #[must_use]
+    pub fn in_renditions(mut self, renditions: &Renditions) -> Self {
+        self.renditions = renditions.len();
+        self
     }
 }
 
@@ -104,7 +114,7 @@ impl Source for Supervised {
     fn start(&mut self, sink: Arc<dyn Sink>) -> Result<(), SourceError> {
         let mut source = self.first.take().ok_or(SourceError::StartedBefore)?;
         let wake = self.shared.wake.clone();
-        let relay = Arc::new(Relay::new(sink, wake, self.initial.clone()));
+        let relay = Arc::new(Relay::new(sink, wake, self.initial.clone(), self.renditions));
         let hears_silence = source.is_restarted_when_silent();
         source.start(relay.inlet(Origin::Source(0)))?;
         self.relay.get_or_init(|| relay.clone());

@@ -1,7 +1,8 @@
 //! Between a source (or its slate) and the viewers: lets one of them through at a time.
 //!
 //! A switch happens on a key frame, so that every decoder can follow it, and presentation times go on
-//! evenly ([`Timeline`]); of several renditions each switches by itself. What a source says is kept for the supervisor's thread.
+//! evenly ([`Timeline`]); of several renditions each switches by itself, and a slate is shown in all of
+//! them. What a source says is kept for the supervisor's thread.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +15,6 @@ use halyard_protocol::channel::VideoInfo;
 use super::timeline::Timeline;
 use crate::media::{
     frame::EncodedFrame,
-    rendition::MAX_RENDITIONS,
     source::{Sink, SourceEvent},
 };
 
@@ -78,7 +78,7 @@ struct State {
     /// The source that counts.
     source: u64,
     /// One for each rendition.
-    lines: [Line; MAX_RENDITIONS],
+    lines: Vec<Line>,
     /// When the source's last picture came.
     last: Option<Instant>,
     info: VideoInfo,
@@ -132,9 +132,15 @@ impl Line {
 }
 
 impl Relay {
-    pub(super) fn new(sink: Arc<dyn Sink>, wake: Arc<Wake>, info: VideoInfo) -> Self {
-        let state =
-            State { source: 0, lines: Default::default(), last: None, info, said: VecDeque::new() };
+    /// For a source of so many renditions.
+    pub(super) fn new(
+        sink: Arc<dyn Sink>,
+        wake: Arc<Wake>,
+        info: VideoInfo,
+        renditions: usize,
+    ) -> Self {
+        let lines = (0..renditions).map(|_| Line::default()).collect();
+        let state = State { source: 0, lines, last: None, info, said: VecDeque::new() };
         Self { sink, wake, state: Mutex::new(state) }
     }
 

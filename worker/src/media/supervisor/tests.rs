@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use openh264::{decoder::Decoder, formats::YUVSource};
 
 use super::*;
 use crate::media::{
     Fanout, Subscription,
-    frame::EncodedFrame,
+    frame::{EncodedFrame, VideoCodec},
     painted::{PaintedSource, Painter, Stamp},
     picture::{Color, Picture},
 };
@@ -123,6 +124,39 @@ async fn who_comes_during_the_slate_sees_it_from_its_first_picture_on() {
     assert_eq!(seen(&mut Decoder::new().unwrap(), &frame), Seen::Slate);
     fanout.stop().await;
     while late.next().await.is_some() {}
+}
+
+/// Keeps what comes.
+#[derive(Default)]
+struct Kept(Mutex<Vec<EncodedFrame>>);
+
+impl Sink for Kept {
+    fn frame(&self, frame: EncodedFrame) {
+        self.0.lock().unwrap().push(frame);
+    }
+    fn event(&self, _: SourceEvent) {}
+}
+
+#[test]
+fn a_slate_is_shown_once_in_each_rendition_that_there_is() {
+    let slate = EncodedFrame {
+        rendition: 0,
+        codec: VideoCodec::H264,
+        data: Bytes::from_static(&[0]),
+        is_key: true,
+        captured: Instant::now(),
+        rtp_time: 0,
+    };
+    for renditions in 1..=MAX_RENDITIONS {
+        let (source, _) = shaky(1, usize::MAX);
+        let kept = Arc::new(Kept::default());
+        let relay = Relay::new(kept.clone(), Arc::default(), source.info(), renditions);
+        let relay = Arc::new(relay);
+        relay.show_slate(7);
+        relay.inlet(Origin::Slate(7)).frame(slate.clone());
+        let shown: Vec<_> = kept.0.lock().unwrap().iter().map(|frame| frame.rendition).collect();
+        assert_eq!(shown, (0..renditions).collect::<Vec<_>>());
+    }
 }
 
 /// Says once that it has lost its picture, and goes on by itself after a while.
