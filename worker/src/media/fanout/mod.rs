@@ -378,15 +378,14 @@ impl State {
         }
     }
 
-    /// How those are who are to be sent this rendition. Who has it on trial counts only where nobody has
-    /// it otherwise.
+    /// How those are who are to be sent this rendition: those who are to stay with it, where there are any.
     fn readings(&self, rendition: usize) -> Vec<Reading> {
         let here = self.viewers.iter().filter(|viewer| viewer.lock().wanted() == rendition);
         let mut all: Vec<_> = here
-            .filter_map(|viewer| Some(((*viewer.reading())?, viewer.choice().is_trial())))
+            .filter_map(|viewer| Some(((*viewer.reading())?, viewer.choice().is_settled())))
             .collect();
-        if all.iter().any(|(_, is_trial)| !is_trial) {
-            all.retain(|(_, is_trial)| !is_trial);
+        if all.iter().any(|(_, is_settled)| *is_settled) {
+            all.retain(|(_, is_settled)| *is_settled);
         }
         all.into_iter().map(|(reading, _)| reading).collect()
     }

@@ -104,9 +104,10 @@ impl Choice {
         self.at
     }
 
-    /// Whether that is only a trial: then it should not make the rendition worse for others.
-    pub fn is_trial(&self) -> bool {
-        self.trial.is_some()
+    /// Whether it is to stay. Who has a rendition on trial, or is about to leave it, should not make it
+    /// worse for others.
+    pub fn is_settled(&self) -> bool {
+        self.trial.is_none() && self.short_since.is_none()
     }
 
     /// The viewer is like this now, and renditions [need](needs) so much.

@@ -60,9 +60,9 @@ fn play(paths: &mut [Path], now: &mut Instant, seconds: u32) {
         }
         for (number, ceiling) in CEILINGS.into_iter().enumerate() {
             let here = paths.iter().filter(|path| path.choice.at() == number);
-            let settled = here.clone().filter(|path| !path.choice.is_trial()).count() > 0;
+            let settled = here.clone().filter(|path| path.choice.is_settled()).count() > 0;
             let slowest = here
-                .filter(|path| !settled || !path.choice.is_trial())
+                .filter(|path| !settled || path.choice.is_settled())
                 .map(|path| path.estimate * SHARE)
                 .fold(f64::INFINITY, f64::min);
             let rate = slowest.min(f64::from(ceiling));

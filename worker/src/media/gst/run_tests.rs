@@ -154,25 +154,46 @@ fn carries(bitrate: u32) -> Reading {
     Reading { bitrate, delivered: Some(bitrate), is_measured, drives, backlog }
 }
 
-/// Decodes pictures until one has this size.
-async fn becomes(viewer: &mut Subscription, decoder: &mut Decoder, size: (usize, usize)) {
-    loop {
-        let frame = next(viewer).await;
-        let decoded = decoder.decode(&frame.data).unwrap().expect("every unit is one picture");
-        if decoded.dimensions() == size {
-            return;
-        }
-    }
+/// Somebody who watches. Every picture is decoded, as later ones are made from it.
+struct Watcher {
+    viewer: Subscription,
+    decoder: Decoder,
 }
 
-/// Pictures of a second of the stream's own time.
-async fn of_a_second(viewer: &mut Subscription) -> u32 {
-    let first = next(viewer).await.rtp_time;
-    let mut count = 0;
-    while next(viewer).await.rtp_time.wrapping_sub(first) < 2 * 90_000 {
-        count += 1;
+impl Watcher {
+    fn of(fanout: &Fanout) -> Self {
+        Self { viewer: fanout.subscribe(), decoder: Decoder::new().unwrap() }
     }
-    count / 2
+
+    /// The next picture, and its size.
+    async fn sees(&mut self) -> (EncodedFrame, (usize, usize)) {
+        let frame = next(&mut self.viewer).await;
+        let decoded = self.decoder.decode(&frame.data).unwrap().expect("every unit is one picture");
+        let size = decoded.dimensions();
+        (frame, size)
+    }
+
+    /// Watches until pictures have this size.
+    async fn becomes(&mut self, size: (usize, usize)) {
+        let mut seen = None;
+        let becomes = async {
+            while seen != Some(size) {
+                seen = Some(self.sees().await.1);
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, becomes).await;
+        assert!(in_time.is_ok(), "pictures become {size:?}; the last one was {seen:?}");
+    }
+
+    /// Pictures in a second of the stream's own time, over two seconds.
+    async fn counts(&mut self) -> u32 {
+        let first = self.sees().await.0.rtp_time;
+        let mut count = 0;
+        while self.sees().await.0.rtp_time.wrapping_sub(first) < 2 * 90_000 {
+            count += 1;
+        }
+        count / 2
+    }
 }
 
 /// 518,400 pixels: at 466, 259, 129 and 77 kbit/s they step down.
@@ -183,17 +204,16 @@ const MIDDLE: &str =
 async fn size_and_then_the_number_of_pictures_step_down_with_the_path_and_up_again() {
     for encoder in ["x264enc", "openh264"] {
         let fanout = played(MIDDLE, Some(encoder));
-        let mut viewer = fanout.subscribe();
-        let mut decoder = Decoder::new().unwrap();
-        becomes(&mut viewer, &mut decoder, (960, 540)).await;
-        viewer.report(carries(400_000));
-        becomes(&mut viewer, &mut decoder, (720, 404)).await;
-        viewer.report(carries(100_000));
-        becomes(&mut viewer, &mut decoder, (480, 270)).await;
-        let fewer = of_a_second(&mut viewer).await;
+        let mut watcher = Watcher::of(&fanout);
+        watcher.becomes((960, 540)).await;
+        watcher.viewer.report(carries(400_000));
+        watcher.becomes((720, 404)).await;
+        watcher.viewer.report(carries(100_000));
+        watcher.becomes((480, 270)).await;
+        let fewer = watcher.counts().await;
         assert!(fewer <= 20, "{encoder}: every second of 30 pictures: {fewer}");
-        viewer.report(carries(5_000_000));
-        becomes(&mut viewer, &mut decoder, (960, 540)).await;
+        watcher.viewer.report(carries(5_000_000));
+        watcher.becomes((960, 540)).await;
         let info = fanout.info();
         assert_eq!((info.width, info.height, info.fps), (960, 540, 30.0), "of the source");
         fanout.stop().await;
@@ -212,19 +232,17 @@ async fn each_viewer_gets_the_rendition_that_its_path_carries_of_anything_that_c
     ] {
         let renditions: Renditions = "540p@1M,270p15@300k".parse().unwrap();
         let fanout = played_in(&typed, Some(encoder), renditions);
-        let (mut fast, mut slow) = (fanout.subscribe(), fanout.subscribe());
-        let (mut first, mut second) = (Decoder::new().unwrap(), Decoder::new().unwrap());
-        becomes(&mut fast, &mut first, (960, 540)).await;
-        becomes(&mut slow, &mut second, (960, 540)).await;
-        fast.report(carries(5_000_000));
-        slow.report(carries(400_000));
-        becomes(&mut slow, &mut second, (480, 270)).await;
-        let fewer = of_a_second(&mut slow).await;
+        let (mut fast, mut slow) = (Watcher::of(&fanout), Watcher::of(&fanout));
+        fast.becomes((960, 540)).await;
+        slow.becomes((960, 540)).await;
+        fast.viewer.report(carries(5_000_000));
+        slow.viewer.report(carries(400_000));
+        slow.becomes((480, 270)).await;
+        let fewer = slow.counts().await;
         assert!(fewer <= 20, "{encoder}: at most 15 pictures a second: {fewer}");
-        let frame = next(&mut fast).await;
-        assert_eq!(frame.rendition, 0);
-        slow.report(carries(5_000_000));
-        becomes(&mut slow, &mut second, (960, 540)).await;
+        assert_eq!(fast.sees().await.1, (960, 540), "{encoder}: nobody else is sent less");
+        slow.viewer.report(carries(5_000_000));
+        slow.becomes((960, 540)).await;
         fanout.stop().await;
     }
 }
