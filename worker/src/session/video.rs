@@ -202,6 +202,7 @@ impl Pump {
                         }
                         if sent.swap(frame.rendition, Ordering::Relaxed) != frame.rendition {
                             // Another encode of the same picture: numbers and times go on.
+                            tracing::debug!(video = name, rendition = frame.rendition, "another rendition");
                             track.restart();
                         }
                         match patience.send(Instant::now(), frame.is_key) {

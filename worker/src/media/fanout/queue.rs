@@ -2,8 +2,9 @@
 //!
 //! What comes out can always be decoded: it begins with a key frame, and after a loss it goes on
 //! with one. What does not fit is lost together with everything that waits, since pictures in the
-//! middle of a group are of no use and old ones of little. Of several renditions one comes out at a time;
-//! another one begins with a key frame of its own, and until that comes the one before goes on.
+//! middle of a group are of no use and old ones of little. Of several renditions one comes out at a time,
+//! and another one begins with a key frame of its own. Until that comes a lower one goes on; a better one
+//! ends at once, since more of it would only wait in front of what the path carries.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -83,6 +84,10 @@ impl Queue {
     /// He is to be sent this rendition, from its next key frame on.
     pub fn want(&mut self, rendition: usize) {
         self.wanted = rendition;
+        if self.rendition < rendition {
+            self.rendition = rendition;
+            self.lose();
+        }
     }
 
     /// The rendition that he is to be sent.

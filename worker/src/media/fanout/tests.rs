@@ -318,12 +318,38 @@ async fn the_source_follows_who_watches_and_begins_anew_for_the_next() {
     fanout.stop().await;
 }
 
+#[test]
+fn on_the_way_up_the_lower_rendition_goes_on_until_the_better_one_begins() {
+    let now = Instant::now();
+    let mut queue = Queue::waiting();
+    let push = |queue: &mut Queue, rendition, number, is_key| {
+        queue.push(EncodedFrame { rendition, ..picture(number, is_key, 10) });
+    };
+    let taken = |queue: &mut Queue| match queue.take(None, now) {
+        Taken::Frame { frame, .. } => Some((frame.rendition, frame.is_key)),
+        _ => None,
+    };
+    push(&mut queue, 0, 0, true);
+    queue.want(1);
+    push(&mut queue, 0, 1, false);
+    assert!(matches!(queue.take(None, now), Taken::Empty { wants_keyframe: true }), "down at once");
+    push(&mut queue, 1, 2, true);
+    queue.want(0);
+    push(&mut queue, 0, 3, false);
+    push(&mut queue, 1, 4, false);
+    push(&mut queue, 0, 5, true);
+    push(&mut queue, 1, 6, false);
+    let all: Vec<_> = std::iter::from_fn(|| taken(&mut queue)).collect();
+    assert_eq!(all, [(1, true), (1, false), (0, true)]);
+}
+
 #[tokio::test]
 async fn a_viewer_changes_over_on_a_key_frame_and_a_rendition_that_nobody_is_sent_rests() {
     let (fanout, seen) = fanout_in(true, "720p@2M,360p@400k".parse().unwrap());
     let (mut fast, mut slow) = (fanout.subscribe(), fanout.subscribe());
     assert!(seen.is_watched(0) && !seen.is_watched(1), "who comes begins with the best");
     seen.send(0, "KP");
+    assert_eq!(waiting(&mut slow).await, [0, 1]);
     let reading = Reading {
         bitrate: 300_000,
         delivered: Some(290_000),
@@ -338,11 +364,13 @@ async fn a_viewer_changes_over_on_a_key_frame_and_a_rendition_that_nobody_is_sen
     }
     assert!(seen.is_watched(0) && seen.is_watched(1));
     assert_eq!((fast.rendition(), slow.rendition(), slow.is_lowest()), (0, 1, true));
+    let best = fanout.aim(0).map(|aim| aim.bitrate);
+    assert_eq!(best, Some(2_000_000), "who leaves it does not lower it first");
     seen.send_in(1, 2, "P");
     seen.send(3, "P");
     seen.send_in(1, 4, "KP");
     seen.send(6, "P");
-    assert_eq!(waiting(&mut slow).await, [0, 1, 3, 4, 5]);
+    assert_eq!(waiting(&mut slow).await, [4, 5]);
     assert_eq!(waiting(&mut fast).await, [0, 1, 3, 6]);
     seen.asked();
     slow.request_keyframe();
