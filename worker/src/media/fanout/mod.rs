@@ -187,12 +187,12 @@ impl Inner {
         let info = self.source.info();
         let now = Instant::now();
         let mut state = self.hub.lock();
-        let begins = state.choose(now);
+        let (chosen, begins) = state.choose(now);
         state.tell_watched(&*self.source);
         let size = (info.width, info.height);
         let mut changed = Vec::new();
         for (number, rendition) in self.hub.renditions.iter().enumerate() {
-            let readings = state.readings(number);
+            let readings = Chosen::readings(&chosen, number);
             let rung = &mut state.rungs[number];
             if !rung.is_watched {
                 rung.follow.reset();
@@ -345,26 +345,46 @@ struct Viewer {
     choice: Mutex<Choice>,
 }
 
+/// Somebody, and the rendition that is chosen.
+struct Chosen {
+    rendition: usize,
+    is_settled: bool,
+    reading: Reading,
+}
+
+impl Chosen {
+    /// How those are for whom this rendition is chosen: those who are to stay with it, where there are any.
+    fn readings(all: &[Self], rendition: usize) -> Vec<Reading> {
+        let here = || all.iter().filter(|one| one.rendition == rendition);
+        let is_for_some = here().any(|one| one.is_settled);
+        let deciding = here().filter(|one| one.is_settled || !is_for_some);
+        deciding.map(|one| one.reading).collect()
+    }
+}
+
 impl State {
-    /// Chooses a rendition for everybody. Gives those that somebody is to begin with.
-    fn choose(&mut self, now: Instant) -> Vec<usize> {
-        let mut begins = Vec::new();
-        if self.rungs.len() < 2 {
-            return begins;
-        }
-        let readings: Vec<_> = self.viewers.iter().filter_map(|viewer| *viewer.reading()).collect();
+    /// Chooses a rendition for everybody of whom something is known. Gives how they are, and the renditions
+    /// that somebody is to begin with.
+    fn choose(&self, now: Instant) -> (Vec<Chosen>, Vec<usize>) {
+        // Each is looked at once: a report that comes meanwhile counts the next time.
+        let known = self.viewers.iter().filter_map(|viewer| Some((viewer, (*viewer.reading())?)));
+        let known: Vec<_> = known.collect();
+        let readings: Vec<_> = known.iter().map(|(_, reading)| *reading).collect();
         let ceilings: Vec<_> = self.rungs.iter().map(|rung| rung.ceiling).collect();
         let needs = choice::needs(&ceilings, &readings);
-        for viewer in &self.viewers {
-            let Some(reading) = *viewer.reading() else { continue };
-            let rendition = viewer.choice().look(now, &reading, &needs);
+        let mut begins = Vec::new();
+        let choose = |(viewer, reading): (&Arc<Viewer>, Reading)| {
+            let mut choice = viewer.choice();
+            let rendition = choice.look(now, &reading, &needs);
             let mut queue = viewer.lock();
             if queue.wanted() != rendition {
                 queue.want(rendition);
                 begins.push(rendition);
             }
-        }
-        begins
+            Chosen { rendition, is_settled: choice.is_settled(), reading }
+        };
+        let chosen = known.into_iter().map(choose).collect();
+        (chosen, begins)
     }
 
     /// Tells the source which renditions are of use to anybody.
@@ -376,18 +396,6 @@ impl State {
                 source.set_watched(number, is_watched);
             }
         }
-    }
-
-    /// How those are who are to be sent this rendition: those who are to stay with it, where there are any.
-    fn readings(&self, rendition: usize) -> Vec<Reading> {
-        let here = self.viewers.iter().filter(|viewer| viewer.lock().wanted() == rendition);
-        let mut all: Vec<_> = here
-            .filter_map(|viewer| Some(((*viewer.reading())?, viewer.choice().is_settled())))
-            .collect();
-        if all.iter().any(|(_, is_settled)| *is_settled) {
-            all.retain(|(_, is_settled)| *is_settled);
-        }
-        all.into_iter().map(|(reading, _)| reading).collect()
     }
 }
 
