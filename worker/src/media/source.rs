@@ -9,9 +9,9 @@ use super::{follow::Aim, frame::EncodedFrame, keyframes::KeyframeReason};
 /// An origin of encoded pictures.
 ///
 /// It gives a picture in one or more [renditions](super::rendition), which are counted from 0, the best;
-/// each is watched, asked for key frames and aimed by itself. The [`Fanout`](super::Fanout) owns it, starts it once and stops it once. A source works only
-/// while somebody watches; everything but [`start`](Self::start) and [`stop`](Self::stop) returns
-/// at once.
+/// each is watched, asked for key frames and aimed by itself. The [`Fanout`](super::Fanout) owns it,
+/// starts it once and stops it once. A source works only while somebody watches; everything but
+/// [`start`](Self::start) and [`stop`](Self::stop) returns at once.
 pub trait Source: Send + Sync + 'static {
     /// What is known of the picture now. Changes are told as [`SourceEvent::Info`].
     fn info(&self) -> VideoInfo;

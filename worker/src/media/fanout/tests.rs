@@ -359,9 +359,12 @@ async fn a_viewer_changes_over_on_a_key_frame_and_a_rendition_that_nobody_is_sen
     };
     slow.report(reading);
     fast.report(Reading { bitrate: 3_000_000, delivered: Some(2_900_000), ..reading });
-    while seen.asked[1].load(Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let asked = async {
+        while seen.asked[1].load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked).await.expect("the small one is begun");
     assert!(seen.is_watched(0) && seen.is_watched(1));
     assert_eq!((fast.rendition(), slow.rendition(), slow.is_lowest()), (0, 1, true));
     let best = fanout.aim(0).map(|aim| aim.bitrate);
