@@ -11,7 +11,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Broker, Closed, SOON, settings, text};
+use crate::{
+    slow_loris::ask,
+    support::{Broker, Closed, SOON, settings, text},
+};
 
 fn code(body: &Value) -> &str {
     assert_eq!(body["detail"], body["message"], "existing clients read the detail");
@@ -177,10 +180,18 @@ async fn what_is_asked_for_wrongly_is_refused_in_words() {
         let answer = broker.call("POST", "/create-room", token, Some(wish.clone())).await;
         assert_eq!((answer.status, code(&answer.body)), (400, "INVALID_MESSAGE"), "{wish}");
     }
-    // However much of it is on its way.
-    let big = Some(json!({ "name": "x".repeat(8 * 1024 * 1024) }));
+    let big = Some(json!({ "name": "x".repeat(100_000) }));
     let answer = broker.call("POST", "/create-room", token, big).await;
     assert_eq!((answer.status, code(&answer.body)), (413, "LIMIT_EXCEEDED"));
+    // Who sends all of it before it reads is not cut off on the way.
+    let size = 8 * 1024 * 1024;
+    let head = format!(
+        "POST /create-room HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Authorization: Bearer {}\r\nContent-Length: {size}\r\n\r\n",
+        ann.id_token
+    );
+    let told = ask(&broker, &[head.as_bytes(), &vec![b' '; size]].concat()).await;
+    assert!(told.starts_with("HTTP/1.1 413 ") && told.contains("LIMIT_EXCEEDED"), "{told}");
     let nowhere = broker.call("GET", "/no/such/path", None, None).await;
     assert_eq!((nowhere.status, &nowhere.body["detail"]), (404, &json!("Not Found")));
     assert_eq!(broker.call("GET", "/create-room", None, None).await.status, 405);
