@@ -60,7 +60,9 @@ async fn what_a_revoked_operator_drives_stops_first() {
     let (reason, took) = world.sent_away(operator.me(), since).await;
     println!("a revoked operator was out after {took:?}");
     assert!(took < AT_ONCE, "{took:?}");
-    assert!(reason.contains("access was revoked"), "{reason}");
+    // The broker tells it too, and then it may leave before it is sent away.
+    let words = ["access was revoked", "the peer left"];
+    assert!(words.iter().any(|why| reason.contains(why)), "{reason}");
     // The rover brakes and does not jump; the stick is still held.
     telemetry("the stop", &viewer, |told| speed(told) == 0.0 && told["driver"].is_null()).await;
     println!("what it drove stood still after {:?}", since.elapsed());
