@@ -40,7 +40,7 @@ pub struct Hud {
 
 impl Hud {
     /// For pictures of a size. In pictures less than 960 pixels wide only the clock and the speed
-    /// have room.
+    /// have room, and below 640 they would cover the world.
     pub fn new(size: Size) -> Self {
         Self { size, large: Font::large(), small: Font::small() }
     }
@@ -53,8 +53,10 @@ impl Hud {
         unix_ms: u64,
         trail: &[[f32; 2]],
     ) {
-        self.clock(picture, unix_ms);
-        self.speed(picture, state);
+        if self.size.width >= 640 && self.size.height >= 360 {
+            self.clock(picture, unix_ms);
+            self.speed(picture, state);
+        }
         if self.size.width >= 960 && self.size.height >= 540 {
             self.compass(picture, state);
             self.map(picture, state, trail);

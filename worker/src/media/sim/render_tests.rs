@@ -79,6 +79,21 @@ async fn how_long_a_picture_takes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_written_over_a_picture_that_it_would_cover() {
+    let sim = Sim::start(WorldConfig::default());
+    let state = sim.handle().watch().borrow().clone();
+    for (width, height, is_written_over) in [(640, 360, true), (480, 270, false), (320, 180, false)]
+    {
+        let size = Size { width, height };
+        let mut picture = Picture::new(size);
+        let before = picture.y().to_vec();
+        Hud::new(size).paint(&mut picture, &state, 0, &[]);
+        assert_eq!(picture.y() != before, is_written_over, "{size:?}");
+    }
+    sim.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_painted_in_every_size_that_a_rendition_may_have() {
     let sim = Sim::start(WorldConfig::default());
     for height in [44, 90, 180, 270, 404, 540] {
