@@ -46,6 +46,8 @@ pub(super) struct PlaceState {
     pub(super) ssrc: AtomicU32,
     /// Whether the viewer agreed to it.
     pub(super) is_agreed: AtomicBool,
+    /// How often what was sent so far was given up: the viewer can go on with a key frame only.
+    pub(super) begun_anew: AtomicU64,
     keyframe_is_asked_for: AtomicBool,
 }
 
@@ -201,6 +203,14 @@ impl Shared {
             && !state.keyframe_is_asked_for.swap(true, Ordering::AcqRel)
         {
             self.notice(PeerEvent::KeyframeRequested(place));
+        }
+    }
+
+    /// The viewer will never have all of what was sent in this place: what waits is not sent any more,
+    /// and whoever writes the next picture is told that it has to be a key frame.
+    pub(super) fn begin_anew(&self, place: usize) {
+        if let Some(state) = self.places.get(place) {
+            state.begun_anew.fetch_add(1, Ordering::AcqRel);
         }
     }
 

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::history::Arrived;
+
 /// The least delay is taken of this long.
 const BIN_MS: u64 = 100;
 
@@ -21,6 +23,9 @@ const STALE: u64 = 5;
 
 /// Packets that say enough.
 const MIN_PACKETS: u32 = 4;
+
+/// Packets that came within less than this say nothing about a rate.
+const LEAST_BURST: Duration = Duration::from_millis(25);
 
 /// The bins that say how it was at best: ten seconds.
 const KEPT: usize = 100;
@@ -78,9 +83,9 @@ struct Bin {
 impl Delay {
     /// A packet that left then, arrived then.
     pub(super) fn add(&mut self, sent: Instant, arrival: Duration) {
-        let (sent0, arrival0) = *self.origin.get_or_insert((sent, arrival));
-        let since = sent.saturating_duration_since(sent0);
-        let delay = (arrival.as_secs_f64() - arrival0.as_secs_f64() - since.as_secs_f64()) * 1e3;
+        let origin = *self.origin.get_or_insert((sent, arrival));
+        let since = sent.saturating_duration_since(origin.0);
+        let delay = delay_ms(origin, sent, arrival);
         if self.bins.back().is_some_and(|bin| (delay - bin.least).abs() > CLOCK_JUMP_MS) {
             *self = Self { jitter_ms: self.jitter_ms, ..Self::default() };
             return self.add(sent, arrival);
@@ -129,13 +134,35 @@ impl Delay {
         if count < MIN_PACKETS {
             return None;
         }
+        Some(self.above_best(now))
+    }
+
+    fn above_best(&self, now: f64) -> Reading {
         let best = self.bins.iter().map(|bin| bin.least).fold(f64::INFINITY, f64::min);
         let queue = (now - best).max(0.0);
         let limit = (LEAST_LIMIT_MS + JITTER_SHARE * self.jitter_ms).min(MOST_LIMIT_MS);
-        Some(Reading {
+        Reading {
             queue: Duration::from_secs_f64(queue / 1e3),
             limit: Duration::from_secs_f64(limit / 1e3),
-        })
+        }
+    }
+
+    /// The queue that stood under all of these packets, and how many bits a second came out of it: what
+    /// the path carries while it is full. `None` where they are too few to say.
+    pub(super) fn burst(&self, packets: &[Arrived]) -> Option<(Reading, f64)> {
+        let origin = self.origin?;
+        let first = packets.iter().min_by_key(|packet| packet.arrival)?;
+        let last = packets.iter().max_by_key(|packet| packet.arrival)?;
+        let span = last.arrival.saturating_sub(first.arrival);
+        if packets.len() < MIN_PACKETS as usize || span < LEAST_BURST {
+            return None;
+        }
+        let delays = packets.iter().map(|packet| delay_ms(origin, packet.sent, packet.arrival));
+        let queue = self.above_best(delays.fold(f64::INFINITY, f64::min));
+        // The first one begins the time.
+        let bytes = packets.iter().map(|packet| u64::from(packet.bytes)).sum::<u64>();
+        let bits = (bytes - u64::from(first.bytes)) as f64 * 8.0;
+        Some((queue, bits / span.as_secs_f64()))
     }
 
     /// What stands is not a queue but the path: it became longer.
@@ -143,6 +170,12 @@ impl Delay {
         let keep = self.bins.len().saturating_sub(RECENT as usize);
         self.bins.drain(..keep);
     }
+}
+
+/// How much longer a packet took than the first one.
+fn delay_ms((sent0, arrival0): (Instant, Duration), sent: Instant, arrival: Duration) -> f64 {
+    let since = sent.saturating_duration_since(sent0);
+    (arrival.as_secs_f64() - arrival0.as_secs_f64() - since.as_secs_f64()) * 1e3
 }
 
 #[cfg(test)]

@@ -61,6 +61,11 @@ const STEP: Duration = Duration::from_millis(150);
 /// is gone with the next report.
 const PERSISTS: Duration = Duration::from_millis(90);
 
+/// But one that loses so much of what is reported overflows: that is no jitter and no receiver that
+/// did not come to run, and each further tenth of a second costs the picture.
+const OVERFLOWS: f64 = 0.25;
+const LEAST_MISSING: usize = 4;
+
 /// A queue that stays, this long and over this many steps back, is a longer path.
 const STUBBORN: Duration = Duration::from_secs(2);
 const STUBBORN_STEPS: u32 = 4;
@@ -202,7 +207,16 @@ impl Estimator {
         if let Some((_, before)) = self.silence.take() {
             self.target = self.target.max(before * BACK);
         }
-        self.update(now, self.delay.reading(), beyond);
+        match self.delay.burst(&verdict.arrived) {
+            Some((queue, carries))
+                if queue.is_over() && self.overflows(verdict) && self.may_step(now) =>
+            {
+                let carries = self.delivered.rate().map_or(carries, |rate| rate.min(carries));
+                self.step_back(now, carries, share_of(queue));
+                self.updated = Some(now);
+            }
+            _ => self.update(now, self.delay.reading(), beyond),
+        }
     }
 
     /// The receiver tells its loss since the last time, 0 to 1, and what a round trip took: all that
@@ -274,9 +288,7 @@ impl Estimator {
     fn update(&mut self, now: Instant, reading: Option<Reading>, beyond: Option<f64>) {
         // What arrived, and what the link would have lost of anything.
         let delivered = self.delivered.rate().map(|rate| rate / (1.0 - self.loss.own()));
-        let may_step = self.stepped.is_none_or(|stepped| {
-            now.saturating_duration_since(stepped) >= STEP + self.round_trip.unwrap_or_default()
-        });
+        let may_step = self.may_step(now);
         let mut is_over = reading.is_some_and(Reading::is_over);
         if is_over {
             let since = *self.over_since.get_or_insert(now);
@@ -291,9 +303,7 @@ impl Estimator {
                 self.delay.accept();
                 (self.over_since, self.steps, self.is_draining) = (None, 0, false);
             } else {
-                let beyond = reading.queue.saturating_sub(reading.limit).as_secs_f64();
-                let share = BACK_OFF - DRAIN * beyond;
-                self.step_back(now, delivered, share.max(MOST_DRAIN));
+                self.step_back(now, delivered, share_of(reading));
             }
         } else if let (Some(delivered), true, true) =
             (delivered, may_step, beyond.is_some_and(|beyond| beyond > LOSS_BACK_OFF))
@@ -311,6 +321,23 @@ impl Estimator {
             self.grow(now, delivered);
         }
         self.updated = Some(now);
+    }
+
+    /// Whether much of what must have arrived by now has not.
+    fn overflows(&self, verdict: &Verdict) -> bool {
+        let Some(newest) = verdict.arrived.last() else { return false };
+        let spread = self.delay.jitter() * 2;
+        let is_due = |sent: &Instant| newest.sent.saturating_duration_since(*sent) >= spread;
+        let missing = verdict.missing.iter().filter(|sent| is_due(sent)).count();
+        let arrived = verdict.arrived.iter().filter(|packet| is_due(&packet.sent)).count();
+        missing >= LEAST_MISSING && missing as f64 >= (missing + arrived) as f64 * OVERFLOWS
+    }
+
+    /// The last step back has been felt by now.
+    fn may_step(&self, now: Instant) -> bool {
+        self.stepped.is_none_or(|stepped| {
+            now.saturating_duration_since(stepped) >= STEP + self.round_trip.unwrap_or_default()
+        })
     }
 
     /// Whether sending less does not help against what looks like a queue.
@@ -356,6 +383,12 @@ impl Estimator {
         let most = self.remb.map_or(BOUNDS.1, |remb| remb.clamp(BOUNDS.0, BOUNDS.1));
         self.target = target.clamp(BOUNDS.0, most);
     }
+}
+
+/// What is sent of what arrives while such a queue stands.
+fn share_of(queue: Reading) -> f64 {
+    let beyond = queue.queue.saturating_sub(queue.limit).as_secs_f64();
+    (BACK_OFF - DRAIN * beyond).max(MOST_DRAIN)
 }
 
 fn smooth(old: Option<Duration>, new: Duration) -> Duration {

@@ -41,6 +41,8 @@ pub(super) struct Arrived {
 pub(super) struct Verdict {
     /// In the order they were sent.
     pub(super) arrived: Vec<Arrived>,
+    /// When those left that are missing so far; they may only be out of order.
+    pub(super) missing: Vec<Instant>,
     /// Packets that were reported missing and are given up.
     pub(super) lost: usize,
     /// Bytes of packets that were never spoken of: it was the report that got lost.
@@ -101,7 +103,10 @@ impl History {
                     packet.fate = Fate::Arrived;
                     arrived.push((index, arrival));
                 }
-                None => packet.fate = Fate::Missing,
+                None => {
+                    packet.fate = Fate::Missing;
+                    verdict.missing.push(packet.sent);
+                }
             }
         }
         arrived.sort_unstable_by_key(|(index, _)| *index);

@@ -264,6 +264,23 @@ fn a_drop_from_5_to_1_is_followed_within_seconds_and_so_is_the_way_back() {
 }
 
 #[test]
+fn a_queue_that_overflows_is_followed_before_half_a_second_is_over() {
+    let mut all = Vec::new();
+    for seed in 1..33 {
+        let mut run = Run::new(seed);
+        run.play(CABLE, 20.0);
+        let low = Link { capacity: 1e6, queue_ms: 200.0, ..CABLE };
+        let begun = run.now_ms;
+        while run.estimate() > 1.3e6 {
+            run.play(low, 0.01);
+        }
+        all.push(run.now_ms - begun);
+    }
+    all.sort_unstable();
+    assert!(all.iter().all(|took| *took <= 450), "{all:?}");
+}
+
+#[test]
 fn ten_seconds_after_a_drop_from_5_to_1_what_arrives_is_within_30_percent_of_it() {
     for (stalls, seeds) in [(false, 1..33), (true, 1..17)] {
         for seed in seeds {

@@ -21,7 +21,10 @@ use rtc::{
 };
 
 use super::{
-    super::{congestion::Estimate, shared::Shared},
+    super::{
+        congestion::{Estimate, Name},
+        shared::Shared,
+    },
     retransmit::{Path, Sent},
 };
 
@@ -31,10 +34,15 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 /// There is room while less than this share of what the path carries leaves.
 const ROOM: f64 = 0.7;
 
+/// Repairs whose arrival is waited for.
+const REPAIRS: usize = 512;
+
 /// Keeps what leaves and answers what is asked.
 pub(in super::super) struct Responder {
     shared: Weak<Shared>,
     streams: HashMap<u32, Stream>,
+    /// From the source of repairs to that of what they repair.
+    sources: HashMap<u32, u32>,
     reads: VecDeque<TaggedPacket>,
     writes: VecDeque<TaggedPacket>,
 }
@@ -45,6 +53,21 @@ struct Stream {
     /// Source and payload type of the repairs.
     rtx: Option<(u32, u8)>,
     rtx_sequence: u16,
+    /// The numbers of repairs and of what they repair, oldest first.
+    repairs: VecDeque<(u16, u16)>,
+}
+
+impl Stream {
+    /// The viewer has a packet of this source.
+    fn arrived(&mut self, name: Name) {
+        if self.rtx.is_none_or(|(ssrc, _)| ssrc != name.ssrc) {
+            self.sent.arrived(name.sequence);
+        } else if let Some(at) = self.repairs.iter().position(|(own, _)| *own == name.sequence)
+            && let Some((_, repaired)) = self.repairs.remove(at)
+        {
+            self.sent.arrived(repaired);
+        }
+    }
 }
 
 impl Responder {
@@ -52,6 +75,7 @@ impl Responder {
         Self {
             shared: Arc::downgrade(shared),
             streams: HashMap::new(),
+            sources: HashMap::new(),
             reads: VecDeque::new(),
             writes: VecDeque::new(),
         }
@@ -61,8 +85,9 @@ impl Responder {
     fn hear(&mut self, shared: &Shared) {
         let mut arrived = shared.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         for name in arrived.drain(..) {
-            if let Some(stream) = self.streams.get_mut(&name.ssrc) {
-                stream.sent.arrived(name.sequence);
+            let source = self.sources.get(&name.ssrc).copied().unwrap_or(name.ssrc);
+            if let Some(stream) = self.streams.get_mut(&source) {
+                stream.arrived(name);
             }
         }
     }
@@ -79,6 +104,20 @@ impl Responder {
         }
     }
 
+    /// Lets a picture begin anew of which too much is missing.
+    fn give_up(&mut self, now: Instant, shared: &Shared, path: Path) {
+        for (ssrc, stream) in &mut self.streams {
+            if !stream.sent.is_beyond_repair(now, path) {
+                continue;
+            }
+            stream.sent.begin_anew();
+            if let Some(place) = shared.place_of(*ssrc) {
+                tracing::debug!(place, "too much was lost to repair it");
+                shared.begin_anew(place);
+            }
+        }
+    }
+
     /// Sends what is due.
     fn answer(&mut self, now: Instant, shared: &Shared, path: Path) {
         for stream in self.streams.values_mut() {
@@ -86,6 +125,11 @@ impl Responder {
                 let packet = match stream.rtx {
                     Some(rtx) if packet.header.payload_type == stream.payload_type => {
                         stream.rtx_sequence = stream.rtx_sequence.wrapping_add(1);
+                        if stream.repairs.len() >= REPAIRS {
+                            stream.repairs.pop_front();
+                        }
+                        let number = packet.header.sequence_number;
+                        stream.repairs.push_back((stream.rtx_sequence, number));
                         repair(packet, rtx, stream.rtx_sequence)
                     }
                     _ => packet.clone(),
@@ -144,8 +188,14 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Responder {
         {
             self.hear(&shared);
             let path = path(&shared.estimate.borrow());
-            for nack in reports.iter().filter_map(|report| report.as_any().downcast_ref()) {
+            let mut nacks =
+                reports.iter().filter_map(|report| report.as_any().downcast_ref()).peekable();
+            let is_asked = nacks.peek().is_some();
+            for nack in nacks {
                 self.ask(packet.now, nack, path);
+            }
+            if is_asked {
+                self.give_up(packet.now, &shared, path);
             }
             self.answer(packet.now, &shared, path);
         }
@@ -198,13 +248,18 @@ impl Interceptor for Responder {
                 payload_type: info.payload_type,
                 rtx: info.ssrc_rtx.zip(info.payload_type_rtx),
                 rtx_sequence: rand::random(),
+                repairs: VecDeque::new(),
             };
+            if let Some((rtx, _)) = stream.rtx {
+                self.sources.insert(rtx, info.ssrc);
+            }
             self.streams.insert(info.ssrc, stream);
         }
     }
 
     fn unbind_local_stream(&mut self, info: &StreamInfo) {
         self.streams.remove(&info.ssrc);
+        self.sources.retain(|_, source| *source != info.ssrc);
     }
 
     fn bind_remote_stream(&mut self, _: &StreamInfo) {}

@@ -9,6 +9,9 @@
 //! nearly full, a question that comes before the packet must have arrived waits for the viewer's next
 //! report of arrivals, which mostly settles it. Where there is room, waiting would save nothing and cost
 //! the picture that time.
+//!
+//! A path that became narrow loses more than can be repaired in time. Then nothing is, and the picture
+//! [begins anew](Sent::begin_anew): a key frame for the narrow path is there sooner than all of that.
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +38,11 @@ const REPORT: Duration = Duration::from_millis(50);
 
 /// No question waits longer.
 const MOST_WAIT: Duration = Duration::from_millis(80);
+
+/// What the path carries in this time is worth a repair, and so are this many bits: key frames are no
+/// smaller.
+const WORTH: Duration = Duration::from_millis(250);
+const WORTH_LEAST: f64 = 100_000.0;
 
 /// What the sender knows of the path.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +74,16 @@ struct Kept {
     packet: Packet,
     sent: Instant,
     again: Option<Instant>,
+    /// It waits for its turn to be sent again.
     is_asked: bool,
+    /// The viewer misses it, as far as is known.
+    is_missed: bool,
+}
+
+impl Kept {
+    fn bits(&self) -> f64 {
+        self.packet.payload.len() as f64 * 8.0
+    }
 }
 
 impl Sent {
@@ -81,7 +98,8 @@ impl Sent {
         }
         let at = usize::from(packet.header.sequence_number) % KEPT;
         let packet = packet.clone();
-        self.ring[at] = Some(Kept { packet, sent: now, again: None, is_asked: false });
+        self.ring[at] =
+            Some(Kept { packet, sent: now, again: None, is_asked: false, is_missed: false });
     }
 
     /// The viewer has the packet of this number.
@@ -94,6 +112,7 @@ impl Sent {
     /// The viewer misses the packet of this number.
     pub(super) fn ask(&mut self, now: Instant, sequence: u16, path: Path) {
         let Some(kept) = self.kept(sequence) else { return };
+        kept.is_missed = true;
         let spacing = path.round_trip.max(LEAST_SPACING);
         let is_due = kept.again.is_none_or(|again| now.saturating_duration_since(again) >= spacing);
         if kept.is_asked || !is_due || now.saturating_duration_since(kept.sent) > MAX_AGE {
@@ -102,6 +121,26 @@ impl Sent {
         kept.is_asked = true;
         let due = now + wait(now.saturating_duration_since(kept.sent), kept.again.is_some(), path);
         self.asked.push((due, sequence));
+    }
+
+    /// Whether the viewer misses more than is worth a repair. Never where arrivals are not reported:
+    /// what is asked for there may only be late.
+    pub(super) fn is_beyond_repair(&self, now: Instant, path: Path) -> bool {
+        let Some(jitter) = path.jitter else { return false };
+        let late = path.round_trip + jitter * 2 + REPORT;
+        let missed = self
+            .ring
+            .iter()
+            .flatten()
+            .filter(|kept| kept.is_missed && now.saturating_duration_since(kept.sent) >= late);
+        let bits: f64 = missed.map(Kept::bits).sum();
+        bits > (f64::from(path.estimate) * WORTH.as_secs_f64()).max(WORTH_LEAST)
+    }
+
+    /// Nothing of what left so far is sent again.
+    pub(super) fn begin_anew(&mut self) {
+        self.ring.clear();
+        self.asked.clear();
     }
 
     /// When [`next`](Self::next) has something, if anything was asked for.
@@ -117,7 +156,7 @@ impl Sent {
             let budget = self.budget;
             let Some(kept) = self.kept(sequence) else { continue };
             kept.is_asked = false;
-            let bits = kept.packet.payload.len() as f64 * 8.0;
+            let bits = kept.bits();
             if bits > budget {
                 continue;
             }
@@ -241,6 +280,31 @@ mod tests {
         // Late enough that it must be there, and the second time.
         assert_eq!(ask(&mut sent, start + ms(70), 2, FULL), Some(2));
         assert_eq!(ask(&mut sent, asked + ms(130), 1, FULL), Some(1));
+    }
+
+    #[test]
+    fn a_path_that_became_narrow_is_not_repaired_but_begun_anew() {
+        let (mut sent, start) = (Sent::new(), Instant::now());
+        // At 1 Mbit/s a quarter of a second is 31 packets.
+        for n in 0..40 {
+            sent.keep(start, &packet(n));
+            sent.ask(start + ms(60), n, FULL);
+        }
+        let late = start + ms(50 + 20 + 50);
+        assert!(!sent.is_beyond_repair(late - ms(1), FULL), "they may only be out of order");
+        assert!(sent.is_beyond_repair(late, FULL));
+        assert!(!sent.is_beyond_repair(late, Path { estimate: 2_000_000, ..FULL }));
+        assert!(!sent.is_beyond_repair(late, Path { jitter: None, ..FULL }), "nobody knows");
+        for n in 0..10 {
+            sent.arrived(n);
+        }
+        assert!(!sent.is_beyond_repair(late, FULL), "thirty are worth it");
+
+        sent.begin_anew();
+        assert_eq!(sent.due(), None);
+        assert_eq!(ask(&mut sent, late, 39, ROOM), None, "what was given up is not sent again");
+        sent.keep(late, &packet(40));
+        assert_eq!(ask(&mut sent, late + ms(60), 40, ROOM), Some(40), "what comes after is");
     }
 
     #[test]

@@ -64,12 +64,16 @@ struct Gate {
     key_time: Option<u32>,
     /// Something was dropped, or comes from elsewhere, since the last one that went through.
     begins: bool,
+    /// As [`PlaceState`](crate::peer::shared::PlaceState) has it, as far as it was noticed here.
+    begun_anew: u64,
 }
 
 struct Item {
     what: What,
     /// Of another stream, or the first after a drop: it must not leave a hole in the numbers.
     begins: bool,
+    /// Not to be sent if that was given up meanwhile of which it is a part.
+    begun_anew: u64,
     _room: OwnedSemaphorePermit,
 }
 
@@ -112,6 +116,7 @@ impl VideoTrack {
             waiting: Arc::clone(&inner.waiting),
             agreed: inner.agreed.subscribe(),
             ssrc,
+            place,
             numbers: Renumber::new(rand::random(), rand::random()),
             last: Instant::now(),
         };
@@ -143,7 +148,7 @@ impl VideoTrack {
     pub fn begin(&self) -> Self {
         let mut gate = self.gate();
         let turn = gate.turn + 1;
-        *gate = Gate { turn, needs_key: true, key_time: None, begins: true };
+        *gate = Gate { turn, needs_key: true, key_time: None, begins: true, ..*gate };
         Self { inner: Arc::clone(&self.inner), turn }
     }
 
@@ -217,6 +222,11 @@ impl VideoTrack {
         if gate.turn != self.turn {
             return Err(NotSent::Closed);
         }
+        let shared = self.inner.shared.upgrade().ok_or(NotSent::Closed)?;
+        let begun_anew = shared.places[self.inner.place].begun_anew.load(Ordering::Acquire);
+        if std::mem::replace(&mut gate.begun_anew, begun_anew) != begun_anew {
+            gate.fell_behind();
+        }
         if gate.lets_through(is_key, time) { Ok(()) } else { Err(NotSent::Behind) }
     }
 
@@ -230,7 +240,8 @@ impl VideoTrack {
             Ok(room) => {
                 let bytes = what.bytes();
                 self.inner.waiting.fetch_add(bytes, Ordering::Relaxed);
-                let item = Item { what, begins: gate.begins, _room: room };
+                let (begins, begun_anew) = (gate.begins, gate.begun_anew);
+                let item = Item { what, begins, begun_anew, _room: room };
                 self.inner.queue.try_send(item).map_err(|error| {
                     self.inner.waiting.fetch_sub(bytes, Ordering::Relaxed);
                     match error {
@@ -289,6 +300,7 @@ struct Sending {
     waiting: Arc<AtomicUsize>,
     agreed: watch::Receiver<Option<Agreed>>,
     ssrc: u32,
+    place: usize,
     numbers: Renumber,
     /// When something was sent last.
     last: Instant,
@@ -298,7 +310,8 @@ impl Sending {
     async fn run(mut self, mut items: mpsc::Receiver<Item>) {
         while let Some(item) = items.recv().await {
             let agreed = *self.agreed.borrow();
-            if let Some(agreed) = agreed {
+            let begun_anew = self.shared.places[self.place].begun_anew.load(Ordering::Acquire);
+            if let Some(agreed) = agreed.filter(|_| item.begun_anew == begun_anew) {
                 let now = Instant::now();
                 if item.begins {
                     self.numbers.begin(now.saturating_duration_since(self.last));
