@@ -217,7 +217,10 @@ impl Pump {
                             Ok(()) => away = false,
                             Err(NotSent::NotReady) => away = true,
                             // What follows is of no use without the one that was lost.
-                            Err(NotSent::Behind) => subscription.skip_to_keyframe(),
+                            Err(NotSent::Behind) => {
+                                subscription.report(viewer.reading(track.waiting()));
+                                subscription.skip_to_keyframe();
+                            }
                             // The next may be of another codec, as the slate is.
                             Err(NotSent::Unplayable(codec)) => {
                                 let _ = unplayable.try_send(Unplayable { name: name.clone(), codec });

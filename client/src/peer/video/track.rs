@@ -157,7 +157,8 @@ impl VideoTrack {
     pub fn restart(&self) {
         let mut gate = self.gate();
         if gate.turn == self.turn {
-            *gate = Gate { turn: self.turn, needs_key: true, key_time: None, begins: true };
+            *gate =
+                Gate { turn: self.turn, needs_key: true, key_time: None, begins: true, ..*gate };
         }
     }
 

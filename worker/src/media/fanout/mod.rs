@@ -276,6 +276,8 @@ impl Subscription {
     /// for.
     pub fn skip_to_keyframe(&self) {
         self.viewer.lock().lose();
+        // A path that became narrow is not sent a key frame for the one that it was.
+        self.fanout.inner.follow();
         self.request_keyframe();
     }
 
