@@ -269,8 +269,101 @@ impl Interceptor for Responder {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use rtc::{
+        interceptor::RTCPFeedback, rtcp::transport_feedbacks::transport_layer_nack::NackPair,
+    };
 
     use super::*;
+
+    const SSRC: u32 = 7;
+    const RTX: u32 = 8;
+
+    fn responder(shared: &Arc<Shared>) -> Responder {
+        let mut responder = Responder::new(shared);
+        let nack = RTCPFeedback { typ: "nack".to_owned(), parameter: String::new() };
+        responder.bind_local_stream(&StreamInfo {
+            ssrc: SSRC,
+            ssrc_rtx: Some(RTX),
+            payload_type: 102,
+            payload_type_rtx: Some(103),
+            rtcp_feedback: vec![nack],
+            ..StreamInfo::default()
+        });
+        responder
+    }
+
+    fn write(responder: &mut Responder, now: Instant, sequence_number: u16) {
+        let packet = rtp::Packet {
+            header: rtp::Header {
+                version: 2,
+                payload_type: 102,
+                sequence_number,
+                ssrc: SSRC,
+                ..rtp::Header::default()
+            },
+            payload: Bytes::from(vec![7; 1000]),
+        };
+        let message = AttributedPacket::new(Packet::Rtp(packet));
+        let packet = TaggedPacket { now, transport: TransportContext::default(), message };
+        responder.handle_write(packet).unwrap();
+        while responder.poll_write().is_some() {}
+    }
+
+    /// The viewer misses so many packets from this number on. Gives what is sent again: the numbers of
+    /// the repairs.
+    fn ask(responder: &mut Responder, now: Instant, first: u16, packets: u16) -> Vec<u16> {
+        let nacks = (first..first + packets)
+            .map(|packet_id| NackPair { packet_id, lost_packets: 0 })
+            .collect();
+        let nack = TransportLayerNack { media_ssrc: SSRC, nacks, ..TransportLayerNack::default() };
+        let message = AttributedPacket::new(Packet::Rtcp(vec![Box::new(nack)]));
+        let packet = TaggedPacket { now, transport: TransportContext::default(), message };
+        responder.handle_read(packet).unwrap();
+        while responder.poll_read().is_some() {}
+        let mut repairs = Vec::new();
+        while let Some(packet) = responder.poll_write() {
+            if let Packet::Rtp(packet) = packet.message.packet {
+                assert_eq!(packet.header.ssrc, RTX);
+                repairs.push(packet.header.sequence_number);
+            }
+        }
+        repairs
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_repaired_in_time_is_begun_anew_and_what_was_repaired_does_not_count() {
+        let (shared, _receivers) = Shared::new(tokio::runtime::Handle::current());
+        shared.places[1].ssrc.store(SSRC, Ordering::Release);
+        shared.estimate.send_replace(Estimate {
+            bitrate: 1_000_000,
+            jitter: Some(Duration::ZERO),
+            round_trip: Some(Duration::from_millis(20)),
+            ..Estimate::default()
+        });
+        let begun_anew = || shared.places[1].begun_anew.load(Ordering::Acquire);
+        let (mut responder, mut now) = (responder(&shared), Instant::now());
+
+        // Twenty are repaired, and the viewer says that the repairs are there.
+        (0..20).for_each(|number| write(&mut responder, now, number));
+        now += Duration::from_millis(100);
+        let repairs = ask(&mut responder, now, 0, 20);
+        assert_eq!(repairs.len(), 20);
+        let arrived = repairs.iter().map(|sequence| Name { ssrc: RTX, sequence: *sequence });
+        shared.arrived.lock().unwrap().extend(arrived);
+
+        // At 1 Mbit/s thirty more are worth a repair, since the first twenty are there, and forty are not.
+        (20..60).for_each(|number| write(&mut responder, now, number));
+        now += Duration::from_millis(100);
+        ask(&mut responder, now, 20, 30);
+        assert_eq!(begun_anew(), 0);
+        let repairs = ask(&mut responder, now, 50, 10);
+        assert_eq!((begun_anew(), repairs.len()), (1, 0));
+
+        // Nobody looks back.
+        now += Duration::from_millis(100);
+        assert!(ask(&mut responder, now, 20, 40).is_empty());
+        assert_eq!(begun_anew(), 1);
+    }
 
     #[test]
     fn a_repair_carries_the_number_of_what_it_repairs() {

@@ -290,8 +290,9 @@ mod tests {
             sent.keep(start, &packet(n));
             sent.ask(start + ms(60), n, FULL);
         }
-        let late = start + ms(50 + 20 + 50);
-        assert!(!sent.is_beyond_repair(late - ms(1), FULL), "they may only be out of order");
+        let early = start + ms(50 + 20 + 50 - 1);
+        assert!(!sent.is_beyond_repair(early, FULL), "they may only be out of order");
+        let late = early + ms(1);
         assert!(sent.is_beyond_repair(late, FULL));
         assert!(!sent.is_beyond_repair(late, Path { estimate: 2_000_000, ..FULL }));
         assert!(!sent.is_beyond_repair(late, Path { jitter: None, ..FULL }), "nobody knows");

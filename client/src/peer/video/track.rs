@@ -225,9 +225,7 @@ impl VideoTrack {
         }
         let shared = self.inner.shared.upgrade().ok_or(NotSent::Closed)?;
         let begun_anew = shared.places[self.inner.place].begun_anew.load(Ordering::Acquire);
-        if std::mem::replace(&mut gate.begun_anew, begun_anew) != begun_anew {
-            gate.fell_behind();
-        }
+        gate.look(begun_anew);
         if gate.lets_through(is_key, time) { Ok(()) } else { Err(NotSent::Behind) }
     }
 
@@ -286,6 +284,13 @@ impl Gate {
             self.key_time = Some(time);
         }
         !self.needs_key
+    }
+
+    /// What went through is of no use any more if it was given up since the last look.
+    fn look(&mut self, begun_anew: u64) {
+        if std::mem::replace(&mut self.begun_anew, begun_anew) != begun_anew {
+            self.fell_behind();
+        }
     }
 
     fn fell_behind(&mut self) {
@@ -418,5 +423,16 @@ mod tests {
         assert!(!gate.lets_through(true, 3));
         assert!(gate.lets_through(true, 4));
         assert!(gate.lets_through(false, 5));
+    }
+
+    #[test]
+    fn what_was_given_up_goes_on_with_a_key_frame() {
+        let mut gate = Gate::default();
+        gate.look(0);
+        assert!(gate.lets_through(false, 0) && !gate.begins);
+        gate.look(1);
+        assert!(!gate.lets_through(false, 1) && gate.begins);
+        gate.look(1);
+        assert!(gate.lets_through(true, 2) && gate.lets_through(false, 3));
     }
 }
