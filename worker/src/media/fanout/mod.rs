@@ -5,7 +5,7 @@
 //! only while somebody watches.
 //!
 //! Of a picture in several [renditions](super::rendition) each viewer is sent the one that
-//! [`choice`](super::follow::choice) says; each rendition follows those who are sent it.
+//! [`choice`] says; each rendition follows those who are sent it.
 //!
 //! A newcomer starts on a key frame. Where the source encodes, he asks for one. Where it passes on
 //! what another program encodes, nobody can be asked: the fan-out keeps the pictures since the last
