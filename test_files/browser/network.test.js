@@ -45,11 +45,13 @@ test('a drop to two fifths is followed within ten seconds, and then the way back
   const dropping = await watch(page, link, 10);
   t.diagnostic(`the ten seconds after: longest still ${dropping.longest.toFixed(0)} ms`);
   const overflowed = link.toPage.overflowed;
-  const low = await watch(page, link, 6);
+  let low = await watch(page, link, 6);
+  // A busy machine encodes less than it may.
+  for (let again = 0; again < 2 && low.bitrate < 0.7 * capacity; again += 1) low = await watch(page, link, 6);
   t.diagnostic(
     `low: ${mbit(low.bitrate)} of ${mbit(capacity)}, ${low.frames} frames, ${low.height} rows, longest ${low.longest.toFixed(0)} ms`,
   );
-  assert.ok(low.bitrate > 0.45 * capacity && low.bitrate < 1.1 * capacity, `${mbit(low.bitrate)} of ${mbit(capacity)}`);
+  assert.ok(low.bitrate > 0.7 * capacity && low.bitrate < 1.1 * capacity, `${mbit(low.bitrate)} of ${mbit(capacity)}`);
   assert.deepEqual(low.freezes, [], 'it does not freeze');
   const more = link.toPage.overflowed - overflowed;
   assert.ok(more < 150, `${more} packets found the queue full`);
